@@ -1,0 +1,31 @@
+"""Public names of `inglenook.nli.v1`."""
+
+from inglenook.nli.v1.nli_pb2 import (
+    ClassifyRequest,
+    ClassifyResponse,
+    ClassifyResult,
+    InferRequest,
+    InferResponse,
+    InferResult,
+    LabelScore,
+    Pair,
+)
+from inglenook.nli.v1.nli_pb2_grpc import (
+    NliServiceServicer,
+    NliServiceStub,
+    add_NliServiceServicer_to_server,
+)
+
+__all__ = [
+    "ClassifyRequest",
+    "ClassifyResponse",
+    "ClassifyResult",
+    "InferRequest",
+    "InferResponse",
+    "InferResult",
+    "LabelScore",
+    "NliServiceServicer",
+    "NliServiceStub",
+    "Pair",
+    "add_NliServiceServicer_to_server",
+]

@@ -1,0 +1,2 @@
+"""The rerank packages."""
+

@@ -1,0 +1,51 @@
+"""Public names of `inglenook.router.v1`."""
+
+from inglenook.router.v1.router_pb2 import (
+    BACKEND_STATE_EJECTED,
+    BACKEND_STATE_HEALTHY,
+    BACKEND_STATE_NOT_SERVING,
+    BACKEND_STATE_PROBING,
+    BACKEND_STATE_UNREACHABLE,
+    BACKEND_STATE_UNSPECIFIED,
+    Backend,
+    BackendState,
+    CapabilityStatus,
+    ConfigStatus,
+    GetStatusRequest,
+    GetStatusResponse,
+    ListBackendsRequest,
+    ListBackendsResponse,
+    PurgeCacheRequest,
+    PurgeCacheResponse,
+    ReloadRequest,
+    ReloadResponse,
+)
+from inglenook.router.v1.router_pb2_grpc import (
+    RouterServiceServicer,
+    RouterServiceStub,
+    add_RouterServiceServicer_to_server,
+)
+
+__all__ = [
+    "BACKEND_STATE_EJECTED",
+    "BACKEND_STATE_HEALTHY",
+    "BACKEND_STATE_NOT_SERVING",
+    "BACKEND_STATE_PROBING",
+    "BACKEND_STATE_UNREACHABLE",
+    "BACKEND_STATE_UNSPECIFIED",
+    "Backend",
+    "BackendState",
+    "CapabilityStatus",
+    "ConfigStatus",
+    "GetStatusRequest",
+    "GetStatusResponse",
+    "ListBackendsRequest",
+    "ListBackendsResponse",
+    "PurgeCacheRequest",
+    "PurgeCacheResponse",
+    "ReloadRequest",
+    "ReloadResponse",
+    "RouterServiceServicer",
+    "RouterServiceStub",
+    "add_RouterServiceServicer_to_server",
+]

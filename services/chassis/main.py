@@ -1,0 +1,103 @@
+"""The command line that every service has, and its exit codes.
+
+0: stopped when asked to. 1: could not start, or failed; the log says why. 2: the configuration or the
+command line is wrong; every problem is on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from services.chassis.logs import configure_logs
+from services.chassis.metrics import AddressInUse
+from services.chassis.process import (
+    Application,
+    ProcessSettings,
+    ServiceProcess,
+    Surroundings,
+    run_until_signal,
+)
+from services.config import ConfigurationFile, ConfigurationInvalid, Service, environment, load
+from services.version import VERSION
+
+EXIT_FAILED: Final = 1
+EXIT_MISCONFIGURED: Final = 2
+
+Build = Callable[[Surroundings, ConfigurationFile], Application]
+
+log: Final = logging.getLogger(__name__)
+
+
+def main(name: str, build: Build, arguments: Sequence[str] | None = None) -> int:
+    """Run the service `name` until it is told to stop; return the process's exit code."""
+    environment.set_before_import(GRPC_ENABLE_FORK_SUPPORT="0")
+    options = _parse(name, arguments)
+    try:
+        file = load(options.config)
+    except ConfigurationInvalid as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_MISCONFIGURED
+    settings = _settings(name, file, options)
+    configure_logs(name, settings.telemetry)
+    try:
+        _run(_serve(settings, lambda surroundings: build(surroundings, file)))
+    except AddressInUse as error:
+        log.error("cannot start: %s", error)  # noqa: TRY400  # what happened is said; a traceback adds nothing
+        return EXIT_FAILED
+    except Exception:
+        log.exception("failed")
+        return EXIT_FAILED
+    return 0
+
+
+def _parse(name: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m services.{name}", description=f"Run the {name} service."
+    )
+    parser.add_argument(
+        "--config", type=Path, default=environment.configuration_path(), help="configuration file"
+    )
+    parser.add_argument("--listen", metavar="HOST:PORT", help=f"instead of services.{name}.listen")
+    metrics = parser.add_mutually_exclusive_group()
+    metrics.add_argument(
+        "--metrics-listen", metavar="HOST:PORT", help=f"instead of services.{name}.metrics_listen"
+    )
+    metrics.add_argument("--no-metrics", action="store_true", help="serve no metrics")
+    return parser.parse_args(arguments)
+
+
+def _settings(name: str, file: ConfigurationFile, options: argparse.Namespace) -> ProcessSettings:
+    configuration = file.configuration
+    service: Service = getattr(configuration.services, name)
+    changes: dict[str, str | None] = {}
+    if options.listen:
+        changes["listen"] = options.listen
+    if options.metrics_listen or options.no_metrics:
+        changes["metrics_listen"] = options.metrics_listen
+    return ProcessSettings(
+        name=name,
+        version=VERSION,
+        service=service.model_copy(update=changes),
+        limits=configuration.limits,
+        shutdown=configuration.shutdown,
+        telemetry=configuration.telemetry,
+    )
+
+
+async def _serve(settings: ProcessSettings, build: Callable[[Surroundings], Application]) -> None:
+    await run_until_signal(ServiceProcess(settings, build))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop  # not on Windows
+    except ImportError:
+        asyncio.run(work)
+    else:
+        uvloop.run(work)

@@ -1,0 +1,64 @@
+"""From a file to a configuration, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from services.config.configuration import Configuration, ConfigurationFile
+from services.config.explain import explain
+from services.config.problems import ConfigurationInvalid, Problem
+from services.config.references import dangling, shared_addresses
+from services.config.secrets import SecretUnavailable, resolve
+
+
+def load(path: Path) -> ConfigurationFile:
+    """Read and validate a configuration file.
+
+    Raises:
+        ConfigurationInvalid: The file is missing, is not TOML, or has problems; all of them are in it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        problem = Problem(
+            "", f"cannot be read: {error.strerror}", "--config or INGLENOOK_CONFIG names the file"
+        )
+        raise ConfigurationInvalid(path, [problem]) from error
+    return ConfigurationFile(
+        path=path.resolve(),
+        sha256=hashlib.sha256(content).hexdigest(),
+        loaded_at=datetime.now(UTC),
+        configuration=_validate(path, _parse(path, content)),
+    )
+
+
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        problem = Problem("", f"is not UTF-8 text: byte {error.start} is not", "")
+        raise ConfigurationInvalid(path, [problem]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationInvalid(path, [Problem("", f"is not TOML: {error}", "")]) from error
+
+
+def _validate(path: Path, data: dict[str, Any]) -> Configuration:
+    problems = [*dangling(data), *shared_addresses(data)]
+    try:
+        configuration = Configuration.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationInvalid(path, [*problems, *explain(error, Configuration)]) from error
+    for header, reference in configuration.telemetry.otlp_headers.items():
+        try:
+            resolve(reference)
+        except SecretUnavailable as error:
+            problems.append(Problem(f"telemetry.otlp_headers.{header}", str(error), "set it before starting"))
+    if problems:
+        raise ConfigurationInvalid(path, problems)
+    return configuration

@@ -1,0 +1,36 @@
+"""What all sections have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
+
+Capability = Literal["chat", "embed", "rerank", "nli"]
+"""What can be asked of a model."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+"""Name of a model or backend: letters, digits and `. _ : / -`, at most 128 characters."""
+
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+"""A duration in seconds, 0 to a day."""
+
+
+LENIENT = Strict(strict=False)
+"""For lists: TOML's arrays become tuples, which strict validation would refuse."""
+
+
+class Section(BaseModel):
+    """A table of the file: immutable, and refusing settings that it does not know.
+
+    The string under each field documents it; `docs/configuration.md` is made from those strings.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+    )

@@ -1,0 +1,50 @@
+"""`[engine]` and `[limits]`: how models are run, and how much is accepted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from services.config.sections.base import Seconds, Section
+
+
+class Engine(Section):
+    """How models are run."""
+
+    execution_provider: Literal["cpu", "cuda", "openvino"] = "cpu"
+    """ONNX Runtime execution provider. `cuda` needs the extra `engine-cuda`, `openvino` the extra
+    `engine-openvino`."""
+    device_id: Annotated[int, Field(ge=0)] = 0
+    """Which GPU to use, counted from 0. Only for cuda."""
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    """CPU threads for running models. 0: as many as the process may use."""
+    calibrate: bool = True
+    """Measure at the first start which batch size this machine runs best, and remember it in the cache
+    directory. False: use built-in values. Irrelevant where `limits.max_batch_tokens` is set."""
+
+
+class Limits(Section):
+    """How much is accepted: per call, per batch, per queue. What is beyond is refused, never dropped."""
+
+    max_client_batch_size: Annotated[int, Field(ge=1, le=100_000)] = 1024
+    """Most inputs in one call."""
+    max_input_characters: Annotated[int, Field(ge=1)] = 1_000_000
+    """Longest text in characters. A text within the limit that is still far longer than the model
+    could take is cut before it is tokenized, if the call allows truncation."""
+    max_message_bytes: Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)] = 16 * 1024 * 1024
+    """Largest request message in bytes."""
+    max_concurrent_calls: Annotated[int, Field(ge=1)] = 2048
+    """Most calls that one service handles at a time."""
+    max_queue_size: Annotated[int, Field(ge=1)] = 4096
+    """Most inputs that wait for one model at a time."""
+    max_batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
+    """Most inputs in one batch."""
+    max_batch_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Most tokens in one batch, padding included. 0: measured at warm-up. A single input that is longer
+    still runs, alone."""
+    max_queue_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """How long a batch that is not full waits for more inputs while the engine is idle, in
+    milliseconds. 0: it never waits."""
+    default_timeout_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
+    """Deadline that the router sets for calls that come without one, in seconds."""

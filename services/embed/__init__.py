@@ -1,0 +1,1 @@
+"""Service: text to embedding."""

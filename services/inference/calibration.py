@@ -1,0 +1,139 @@
+"""Measuring how large batches should be on this machine, once per graph and machine.
+
+Time per batch is close to a fixed part plus a part per padded token, up to the size where caches overflow
+and long rows of attention scores make every token dearer. Two numbers describe that well enough to batch
+by: the smallest batch that runs at nearly the best rate, and what the fixed part is worth in tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import platform
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from services.inference.batching import Runner
+from services.inference.encoding import Encoding
+from services.inference.session import ExecutionProvider, version
+
+CALIBRATION_VERSION: Final = 1
+TYPICAL_TOKENS: Final = 32
+SMALLEST_BATCH: Final = 64
+LARGEST_BATCH: Final = {"cpu": 1024, "openvino": 1024, "cuda": 65_536}
+GOOD_ENOUGH: Final = 0.97
+REPEATS: Final = 3
+TIME_LIMIT_SECONDS: Final = 1.5
+
+log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was measured.
+
+    Attributes:
+        max_batch_tokens: Smallest batch, in padded tokens, that runs at nearly the best rate.
+        overhead_tokens: What the fixed cost of a run is worth, in tokens.
+        tokens_per_second: Rate of all lanes together at that size.
+    """
+
+    max_batch_tokens: int
+    overhead_tokens: float
+    tokens_per_second: float
+
+
+BUILT_IN: Final[dict[ExecutionProvider, Calibration]] = {
+    "cpu": Calibration(384, 16.0, 10_000.0),
+    "openvino": Calibration(384, 16.0, 10_000.0),
+    "cuda": Calibration(16_384, 1_024.0, 200_000.0),
+}
+"""Used where calibration is switched off."""
+
+
+def calibrate(runner: Runner, execution_provider: ExecutionProvider, max_tokens: int) -> Calibration:
+    """Run batches of growing size on all lanes at once, for little more than `TIME_LIMIT_SECONDS`."""
+    length = min(TYPICAL_TOKENS, max_tokens)
+    measured: list[tuple[int, float]] = []
+    began = time.perf_counter()
+    with ThreadPoolExecutor(runner.lanes) as threads:
+        tokens = SMALLEST_BATCH
+        while tokens <= LARGEST_BATCH[execution_provider]:
+            batch = [Encoding([0] * length)] * max(1, tokens // length)
+            measured.append((length * len(batch), _best_time(runner, threads, batch)))
+            if time.perf_counter() - began > TIME_LIMIT_SECONDS:
+                break
+            tokens *= 2
+    return _choose(measured, runner.lanes)
+
+
+def cached(folder: Path, key: Sequence[object]) -> CalibrationFile:
+    """Return where the calibration for `key`, on this kind of machine, is remembered."""
+    parts = [CALIBRATION_VERSION, version(), platform.machine(), _processor(), *map(str, key)]
+    name = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+    return CalibrationFile(folder / "calibrations" / f"{name}.json")
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationFile:
+    """A remembered calibration. One that is missing or damaged is measured again."""
+
+    path: Path
+
+    def read(self) -> Calibration | None:
+        """Return what was remembered, or None."""
+        with suppress(OSError, ValueError, TypeError):
+            return Calibration(**json.loads(self.path.read_text(encoding="utf-8")))
+        return None
+
+    def write(self, calibration: Calibration) -> None:
+        """Remember a calibration; a cache that cannot be written is not worth failing for."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            scratch = self.path.with_suffix(".writing")
+            scratch.write_text(json.dumps(asdict(calibration)), encoding="utf-8")
+            scratch.replace(self.path)
+        except OSError as error:
+            log.warning("a calibration could not be remembered", extra={"error": error.strerror})
+
+
+def _best_time(runner: Runner, threads: ThreadPoolExecutor, batch: list[Encoding]) -> float:
+    """Return the shortest time in which all lanes run `batch` once each, in seconds."""
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        for run in [threads.submit(runner.run, batch, wide=False) for _ in range(runner.lanes)]:
+            run.result()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def _choose(measured: Sequence[tuple[int, float]], lanes: int) -> Calibration:
+    rates = [tokens / seconds for tokens, seconds in measured]
+    best = max(rates)
+    chosen = next(index for index, rate in enumerate(rates) if rate >= GOOD_ENOUGH * best)
+    tokens, seconds = measured[chosen]
+    overhead = tokens / 8
+    if chosen > 0:
+        sizes, times = np.array(measured[: chosen + 1]).T
+        slope, intercept = np.polyfit(sizes, times, 1)
+        if slope > 0:
+            overhead = float(np.clip(intercept / slope, 1.0, tokens / 2))
+    return Calibration(tokens, overhead, lanes * tokens / seconds)
+
+
+def _processor() -> str:
+    """Return the name of the CPU, as far as the system tells."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

@@ -1,0 +1,167 @@
+"""An embedding model that is ready: tokenizer, batcher and sessions behind one method."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from services.config import EmbedModel, Limits
+from services.inference.batching import Batcher
+from services.inference.errors import InvalidInput
+from services.inference.pooling import Vectors, finish
+from services.inference.tokenizer import Tokenizer, Truncation
+
+InputType = Literal["query", "document"]
+
+SLICE: Final = 256
+"""Embeddings finished between two turns of the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """How a call wants its texts embedded.
+
+    Attributes:
+        input_type: Which prompt prefix is put before the texts; None for none.
+        dimensions: How many leading components to keep; None for all.
+        normalize: Whether to scale embeddings to length 1.
+        truncation: What to do with texts that are too long.
+        deadline: When the caller stops waiting, in seconds of `time.monotonic`; None for never.
+    """
+
+    input_type: InputType | None = None
+    dimensions: int | None = None
+    normalize: bool = True
+    truncation: Truncation = "none"
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """What a call gets.
+
+    Attributes:
+        vectors: fp32 [inputs, dimensions], in the order of the inputs.
+        input_tokens: Tokens of all inputs, special tokens and prompts included, after truncation.
+        tokenize_seconds: How long tokenizing took.
+        queue_seconds: The longest that an input waited to be run.
+        inference_seconds: The longest run of a batch that carried an input.
+    """
+
+    vectors: Vectors
+    input_tokens: int
+    tokenize_seconds: float
+    queue_seconds: float
+    inference_seconds: float
+
+
+class EmbeddingModel:
+    """Embeds texts of many callers at once. Belongs to one event loop.
+
+    Args:
+        section: What the configuration says about the model.
+        limits: How much a call may hold.
+        tokenizer: Its tokenizer.
+        batcher: Its batcher.
+        dimensions: Length of a full embedding.
+    """
+
+    def __init__(
+        self, section: EmbedModel, limits: Limits, tokenizer: Tokenizer, batcher: Batcher, dimensions: int
+    ) -> None:
+        self._prompts = {"query": section.query_prompt, "document": section.document_prompt, None: ""}
+        self._limits = limits
+        self._tokenizer = tokenizer
+        self._batcher = batcher
+        self._dimensions = dimensions
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a full embedding."""
+        return self._dimensions
+
+    @property
+    def max_input_tokens(self) -> int:
+        """Longest input in tokens, special tokens included."""
+        return self._tokenizer.max_tokens
+
+    @property
+    def queue_size(self) -> int:
+        """How many inputs wait."""
+        return self._batcher.queue_size
+
+    async def embed(self, inputs: Sequence[str], options: EmbedOptions) -> Embeddings:
+        """Embed texts.
+
+        Raises:
+            InvalidInput: There are no inputs or too many, one is empty or far too long, or `dimensions`
+                is out of range.
+            InputTooLong: A text has too many tokens, and truncation is none.
+            QueueFull: Too many inputs wait already.
+            DeadlinePassed: The deadline passed while inputs waited.
+            InferenceFailed: The model could not compute an input.
+        """
+        self._check(inputs, options)
+        prompt = self._prompts[options.input_type]
+        texts = [prompt + text for text in inputs] if prompt else inputs
+        tokenized = await self._tokenizer.encode(texts, options.truncation)
+        outcome = await self._batcher.submit(tokenized.encodings, deadline=options.deadline)
+        parts = []
+        for first in range(0, len(outcome.rows), SLICE):
+            if first:
+                await asyncio.sleep(0)
+            rows = np.stack(outcome.rows[first : first + SLICE])
+            parts.append(finish(rows, dimensions=options.dimensions, normalize=options.normalize))
+        return Embeddings(
+            vectors=parts[0] if len(parts) == 1 else np.concatenate(parts),
+            input_tokens=sum(map(len, tokenized.encodings)),
+            tokenize_seconds=tokenized.seconds,
+            queue_seconds=outcome.queue_seconds,
+            inference_seconds=outcome.inference_seconds,
+        )
+
+    async def count_tokens(self, inputs: Sequence[str]) -> list[int]:
+        """Return the tokens of each text, special tokens included, without prompts, nothing cut.
+
+        Raises:
+            InvalidInput: There are no inputs or too many, or one is empty or far too long.
+        """
+        self._check(inputs, EmbedOptions())
+        return await self._tokenizer.count(inputs)
+
+    async def close(self) -> None:
+        """Finish the calls that were accepted, then give back threads and memory."""
+        await self._batcher.close()
+        self._tokenizer.close()
+
+    def _check(self, inputs: Sequence[str], options: EmbedOptions) -> None:
+        limits = self._limits
+        wrong: list[tuple[str, str]] = []
+        if not inputs:
+            wrong.append(("inputs", "must hold at least 1 text"))
+        if len(inputs) > limits.max_client_batch_size:
+            wrong.append(
+                ("inputs", f"has {len(inputs)} texts, {limits.max_client_batch_size} at most per call")
+            )
+        else:
+            wrong += check_texts("inputs", inputs, limits)
+        if options.dimensions is not None and not 1 <= options.dimensions <= self._dimensions:
+            wrong.append(("dimensions", f"is {options.dimensions}, must be 1 to {self._dimensions}"))
+        if wrong:
+            raise InvalidInput(wrong)
+
+
+def check_texts(parameter: str, texts: Sequence[str], limits: Limits) -> list[tuple[str, str]]:
+    """Return what is wrong with texts by themselves: empty ones, and ones that are far too long."""
+    longest = limits.max_input_characters
+    wrong = []
+    for index, text in enumerate(texts):
+        if not text or text.isspace():
+            wrong.append((f"{parameter}[{index}]", "must not be empty"))
+        elif len(text) > longest:
+            wrong.append((f"{parameter}[{index}]", f"has {len(text)} characters, {longest} at most"))
+    return wrong

@@ -1,0 +1,71 @@
+"""`ModelService` over the models of one service."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import grpc
+from inglenook.common.v1 import Capability
+from inglenook.model.v1 import (
+    CountTokensRequest,
+    CountTokensResponse,
+    GetModelRequest,
+    GetModelResponse,
+    ListModelsRequest,
+    ListModelsResponse,
+    LoadModelRequest,
+    LoadModelResponse,
+    ModelServiceServicer,
+    UnloadModelRequest,
+    UnloadModelResponse,
+)
+
+from services.inference.errors import ModelFailed
+from services.inference.registry import ModelState, Registry
+from services.serving.wire import CAPABILITIES, model_info
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class ModelServicer(ModelServiceServicer):
+    """Lists, loads and unloads the models of `registry`."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
+        """List models in the order of the configuration."""
+        del context
+        wanted = request.capability
+        statuses = [
+            status
+            for status in self._registry.statuses()
+            if wanted in {Capability.CAPABILITY_UNSPECIFIED, CAPABILITIES[status.section.capability]}
+        ]
+        return ListModelsResponse(models=[model_info(status) for status in statuses])
+
+    async def GetModel(self, request: GetModelRequest, context: Context) -> GetModelResponse:
+        """Describe one model."""
+        del context
+        return GetModelResponse(model=model_info(self._registry.status(request.model)))
+
+    async def LoadModel(self, request: LoadModelRequest, context: Context) -> LoadModelResponse:
+        """Load a model and return once it answers."""
+        del context
+        status = await self._registry.load(request.model)
+        if status.state is ModelState.FAILED:
+            raise ModelFailed(status.name, status.problem)
+        return LoadModelResponse(model=model_info(status))
+
+    async def UnloadModel(self, request: UnloadModelRequest, context: Context) -> UnloadModelResponse:
+        """Take a model out of memory."""
+        del context
+        return UnloadModelResponse(model=model_info(await self._registry.unload(request.model)))
+
+    async def CountTokens(self, request: CountTokensRequest, context: Context) -> CountTokensResponse:
+        """Count the tokens of texts."""
+        del context
+        name = self._registry.status(request.model).name
+        model = self._registry.ready(name)
+        counts = await model.count_tokens(request.inputs)
+        return CountTokensResponse(token_counts=counts, max_input_tokens=model.max_input_tokens, model=name)
