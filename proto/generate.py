@@ -36,6 +36,8 @@ def main() -> int:
         help="Python interpreter that has the packages of proto/requirements.txt",
     )
     arguments = parser.parse_args()
+    if not arguments.protoc.exists():
+        parser.error(f"there is no {arguments.protoc}; `make setup` installs it")
     with tempfile.TemporaryDirectory() as temporary:
         generated = Path(temporary)
         generate(arguments.protoc, generated)

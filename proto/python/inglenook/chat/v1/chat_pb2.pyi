@@ -97,26 +97,38 @@ class ChatRequest(_message.Message):
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Public name of a chat model. May be empty where exactly one chat model is configured."""
+    """Public name of a chat model. May be empty where exactly one chat model is configured, else
+    INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the names that exist.
+    """
     parallel_tool_calls: _builtins.bool
     """Whether several tools may be called in one turn. Default: the provider's."""
     temperature: _builtins.float
-    """Randomness, 0 to 2. Default: the model's own."""
+    """Randomness, 0 to 2, else INVALID_REQUEST. Default: the model's own."""
     top_p: _builtins.float
-    """Nucleus sampling: the share of probability to draw from, above 0 to 1. Default: the model's own."""
+    """Nucleus sampling: the share of probability to draw from, above 0 to 1, else INVALID_REQUEST.
+    Default: the model's own.
+    """
     top_k: _builtins.int
-    """Draw from this many likeliest tokens, 1 or more. Default: the model's own."""
+    """Draw from this many likeliest tokens, 1 or more, else INVALID_REQUEST. Default: the model's
+    own.
+    """
     frequency_penalty: _builtins.float
-    """Makes tokens likelier or less likely the more often they were used, -2 to 2. Default: 0."""
+    """Above 0, makes tokens less likely the more often they were used; below 0, likelier. -2 to 2,
+    else INVALID_REQUEST. Default: 0.
+    """
     presence_penalty: _builtins.float
-    """Makes tokens likelier or less likely once they were used, -2 to 2. Default: 0."""
+    """Above 0, makes tokens less likely once they were used; below 0, likelier. -2 to 2, else
+    INVALID_REQUEST. Default: 0.
+    """
     seed: _builtins.int
     """Makes sampling repeatable, as far as the provider can. Default: not repeatable."""
     max_output_tokens: _builtins.int
-    """Longest answer in tokens, reasoning included, 1 or more. Default: the model's own."""
+    """Longest answer in tokens, reasoning included, 1 or more, else INVALID_REQUEST. Default: the
+    model's own.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
-        """The conversation so far, 1 turn or more."""
+        """The conversation so far, 1 turn or more, else INVALID_REQUEST."""
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Tool]:
@@ -136,11 +148,15 @@ class ChatRequest(_message.Message):
 
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts that end the answer when the model writes them, 16 at most. Default: none."""
+        """Texts that end the answer when the model writes them, 16 at most, else INVALID_REQUEST.
+        Default: none.
+        """
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels for logs, feedback and cost reports; never sent to a provider. 16 entries at most."""
+        """Labels for logs, feedback and cost reports; never sent to a provider. 16 entries at most, else
+        INVALID_REQUEST. Default: none.
+        """
 
     def __init__(
         self,
@@ -244,26 +260,38 @@ class CompleteRequest(_message.Message):
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Public name of a chat model. May be empty where exactly one chat model is configured."""
+    """Public name of a chat model. May be empty where exactly one chat model is configured, else
+    INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the names that exist.
+    """
     parallel_tool_calls: _builtins.bool
     """Whether several tools may be called in one turn. Default: the provider's."""
     temperature: _builtins.float
-    """Randomness, 0 to 2. Default: the model's own."""
+    """Randomness, 0 to 2, else INVALID_REQUEST. Default: the model's own."""
     top_p: _builtins.float
-    """Nucleus sampling: the share of probability to draw from, above 0 to 1. Default: the model's own."""
+    """Nucleus sampling: the share of probability to draw from, above 0 to 1, else INVALID_REQUEST.
+    Default: the model's own.
+    """
     top_k: _builtins.int
-    """Draw from this many likeliest tokens, 1 or more. Default: the model's own."""
+    """Draw from this many likeliest tokens, 1 or more, else INVALID_REQUEST. Default: the model's
+    own.
+    """
     frequency_penalty: _builtins.float
-    """Makes tokens likelier or less likely the more often they were used, -2 to 2. Default: 0."""
+    """Above 0, makes tokens less likely the more often they were used; below 0, likelier. -2 to 2,
+    else INVALID_REQUEST. Default: 0.
+    """
     presence_penalty: _builtins.float
-    """Makes tokens likelier or less likely once they were used, -2 to 2. Default: 0."""
+    """Above 0, makes tokens less likely once they were used; below 0, likelier. -2 to 2, else
+    INVALID_REQUEST. Default: 0.
+    """
     seed: _builtins.int
     """Makes sampling repeatable, as far as the provider can. Default: not repeatable."""
     max_output_tokens: _builtins.int
-    """Longest answer in tokens, reasoning included, 1 or more. Default: the model's own."""
+    """Longest answer in tokens, reasoning included, 1 or more, else INVALID_REQUEST. Default: the
+    model's own.
+    """
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Message]:
-        """The conversation so far, 1 turn or more."""
+        """The conversation so far, 1 turn or more, else INVALID_REQUEST."""
 
     @_builtins.property
     def tools(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Tool]:
@@ -283,11 +311,15 @@ class CompleteRequest(_message.Message):
 
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts that end the answer when the model writes them, 16 at most. Default: none."""
+        """Texts that end the answer when the model writes them, 16 at most, else INVALID_REQUEST.
+        Default: none.
+        """
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels for logs, feedback and cost reports; never sent to a provider. 16 entries at most."""
+        """Labels for logs, feedback and cost reports; never sent to a provider. 16 entries at most, else
+        INVALID_REQUEST. Default: none.
+        """
 
     def __init__(
         self,

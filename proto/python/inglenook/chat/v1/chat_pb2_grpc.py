@@ -71,6 +71,8 @@ class ChatServiceServicer(object):
     def Complete(self, request, context):
         """Answers in one piece: the same request, the sum of the same events.
 
+        Not safe to retry: the answer is made, and where it costs something paid for, a second time.
+
         Errors: as for Chat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -49,6 +49,8 @@ class ChatServiceStub:
     Complete: _grpc.UnaryUnaryMultiCallable[_chat_pb2.CompleteRequest, _chat_pb2.ChatResponse]
     """Answers in one piece: the same request, the sum of the same events.
 
+    Not safe to retry: the answer is made, and where it costs something paid for, a second time.
+
     Errors: as for Chat.
     """
 
@@ -72,6 +74,8 @@ class ChatServiceAsyncStub(ChatServiceStub):
     """
     Complete: _aio.UnaryUnaryMultiCallable[_chat_pb2.CompleteRequest, _chat_pb2.ChatResponse]  # type: ignore[assignment]
     """Answers in one piece: the same request, the sum of the same events.
+
+    Not safe to retry: the answer is made, and where it costs something paid for, a second time.
 
     Errors: as for Chat.
     """
@@ -105,6 +109,8 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_chat_pb2.ChatResponse, _abc.Awaitable[_chat_pb2.ChatResponse]]:
         """Answers in one piece: the same request, the sum of the same events.
+
+        Not safe to retry: the answer is made, and where it costs something paid for, a second time.
 
         Errors: as for Chat.
         """

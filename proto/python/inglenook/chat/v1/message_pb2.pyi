@@ -64,7 +64,7 @@ class Message(_message.Message):
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
         """What is said, in order, 1 part or more. Which parts a role may hold: system text; user text
-        and image; assistant text, reasoning and tool_call; tool tool_result.
+        and image; assistant text, reasoning and tool_call; tool tool_result. Else INVALID_REQUEST.
         """
 
     def __init__(
@@ -174,11 +174,11 @@ class Image(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
-    """The file itself, 20 MiB at most."""
+    """The file itself, 20 MiB at most, else INVALID_REQUEST."""
     url: _builtins.str
     """Address that the provider fetches it from; not every provider does."""
     media_type: _builtins.str
-    """Media type, for example `image/png`. Required with `data`."""
+    """Media type, for example `image/png`. Required with `data`, else INVALID_REQUEST."""
     def __init__(
         self,
         *,
@@ -230,12 +230,15 @@ class Tool(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     PARAMETERS_SCHEMA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name: letters, digits, underscores and dashes, 64 characters at most, no two tools alike."""
+    """Name: letters, digits, underscores and dashes, 64 characters at most, no two tools alike. Else
+    INVALID_REQUEST.
+    """
     description: _builtins.str
     """When to use it, for the model to read."""
     parameters_schema: _builtins.str
     """JSON Schema of its arguments, as JSON text: the order of properties matters to models and
-    would be lost in a Struct. Default: a tool without arguments.
+    would be lost in a Struct. Must be valid JSON, else INVALID_REQUEST. Default: a tool without
+    arguments.
     """
     def __init__(
         self,
@@ -266,7 +269,9 @@ class ToolCall(_message.Message):
     name: _builtins.str
     """Name of the tool."""
     arguments: _builtins.str
-    """Arguments: one JSON object as text. `{}` for a tool without arguments, never empty."""
+    """Arguments: one JSON object as text, else INVALID_REQUEST. `{}` for a tool without arguments,
+    never empty.
+    """
     def __init__(
         self,
         *,
@@ -292,7 +297,7 @@ class ToolResult(_message.Message):
     CONTENT_FIELD_NUMBER: _builtins.int
     IS_ERROR_FIELD_NUMBER: _builtins.int
     tool_call_id: _builtins.str
-    """`id` of the tool call that this answers. Required."""
+    """`id` of the tool call that this answers. Required, else INVALID_REQUEST."""
     content: _builtins.str
     """What the tool returned, as text; JSON text is fine."""
     is_error: _builtins.bool
@@ -348,9 +353,11 @@ class ToolChoice(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     TOOL_FIELD_NUMBER: _builtins.int
     mode: Global___ToolChoice.Mode.ValueType
-    """How free the model is. Ignored when `tool` is set."""
+    """How free the model is. Default: MODE_AUTO. Ignored when `tool` is set."""
     tool: _builtins.str
-    """The one tool that must be called."""
+    """Name of the one tool that must be called; one of the request's `tools`, else INVALID_REQUEST.
+    Default: `mode` decides.
+    """
     def __init__(
         self,
         *,
@@ -446,11 +453,11 @@ class JsonSchemaFormat(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     SCHEMA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the schema: letters, digits, underscores and dashes, 64 characters at most. Default:
-    `response`.
+    """Name of the schema: letters, digits, underscores and dashes, 64 characters at most, else
+    INVALID_REQUEST. Default: `response`.
     """
     schema: _builtins.str
-    """JSON Schema (draft 2020-12) as JSON text. Required."""
+    """JSON Schema (draft 2020-12) as JSON text. Required, else INVALID_REQUEST."""
     def __init__(
         self,
         *,
@@ -507,7 +514,9 @@ class ReasoningOptions(_message.Message):
     effort: Global___ReasoningOptions.Effort.ValueType
     """How hard to think. Default: the model's own default."""
     max_tokens: _builtins.int
-    """At most this many tokens of thought, 1 or more, for providers that count them."""
+    """At most this many tokens of thought, 1 or more, else INVALID_REQUEST. For providers that count
+    them. Default: the provider's.
+    """
     def __init__(
         self,
         *,

@@ -87,13 +87,15 @@ class EmbedRequest(_message.Message):
     ENCODING_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Public name of an embedding model. May be empty where exactly one embedding model is
-    configured. An unknown name fails with MODEL_NOT_FOUND, which lists the names that exist.
+    configured, else INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the
+    names that exist.
     """
     input_type: Global___InputType.ValueType
     """What the texts are for. Default: no prompt prefix."""
     dimensions: _builtins.int
-    """Keep this many leading components (Matryoshka), 1 to the model's dimensions. Default: all.
-    The shortened embedding is normalized again unless `normalize` is false.
+    """Keep this many leading components (Matryoshka), 1 to the model's dimensions, else
+    INVALID_REQUEST. Default: all. The shortened embedding is normalized again unless `normalize`
+    is false.
     """
     normalize: _builtins.bool
     """Scale every embedding to length 1 (L2). Default: true."""
@@ -103,9 +105,11 @@ class EmbedRequest(_message.Message):
     """How the numbers travel. Default: `values`."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts to embed, 1 to `limits.max_client_batch_size`. A text must not be empty and must not be
-        white space only (INVALID_REQUEST names it, for example `inputs[3]`). The i-th embedding of
-        the response belongs to the i-th input.
+        """Texts to embed, 1 to `limits.max_client_batch_size` (1,024 unless configured). A text must not
+        be empty, must not be white space only, and has at most `limits.max_input_characters`
+        characters (1,000,000 unless configured). Else INVALID_REQUEST, which names the text, for
+        example `inputs[3]`. A text with more tokens than the model takes fails with INPUT_TOO_LONG
+        unless `truncation` says to cut it. The i-th embedding belongs to the i-th input.
         """
 
     def __init__(
@@ -143,10 +147,10 @@ class Embedding(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     PACKED_FIELD_NUMBER: _builtins.int
     packed: _builtins.bytes
-    """Little-endian binary32 components, 4 bytes each, for ENCODING_FLOAT32."""
+    """Little-endian binary32 components, 4 bytes each, for ENCODING_FLOAT32. Empty otherwise."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Components, for ENCODING_FLOAT."""
+        """Components, for ENCODING_FLOAT. Empty otherwise."""
 
     def __init__(
         self,

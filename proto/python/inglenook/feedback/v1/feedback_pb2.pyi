@@ -54,24 +54,30 @@ class SendFeedbackRequest(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     response_id: _builtins.str
-    """The answer that is judged: `response_id` of a chat answer. Required."""
+    """The answer that is judged: `response_id` of a chat answer. Required, else INVALID_REQUEST. One
+    that is not known fails with RESPONSE_NOT_FOUND.
+    """
     metric: _builtins.str
     """What is judged, for example `helpful` or `correct`: a lowercase letter, then lowercase
-    letters, digits and underscores, 64 characters at most. Required.
+    letters, digits and underscores, 64 characters at most. Required. Else INVALID_REQUEST.
     """
     boolean: _builtins.bool
     """Yes or no."""
     number: _builtins.float
     """A number on a scale that the metric defines."""
     comment: _builtins.str
-    """Free text, 4,096 characters at most."""
+    """Free text, 4,096 characters at most, else INVALID_REQUEST."""
     demonstration: _builtins.str
-    """The answer that should have been given, 65,536 characters at most."""
+    """The answer that should have been given, 65,536 characters at most, else INVALID_REQUEST."""
     idempotency_key: _builtins.str
-    """Makes a retry safe: a second request with the same key changes nothing. 64 characters at most."""
+    """Makes a retry safe: a second request with the same key changes nothing. 64 characters at most,
+    else INVALID_REQUEST. Default: none, and every request counts.
+    """
     @_builtins.property
     def tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Who or what judges, and anything else worth grouping by. 16 entries at most."""
+        """Who or what judges, and anything else worth grouping by. 16 entries at most, else
+        INVALID_REQUEST. Default: none.
+        """
 
     def __init__(
         self,

@@ -73,7 +73,7 @@ class GetModelRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Public name of the model. Required."""
+    """Public name of the model. Required, else MODEL_NOT_FOUND."""
     def __init__(
         self,
         *,
@@ -119,7 +119,7 @@ class LoadModelRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Public name of the model. Required."""
+    """Public name of the model. Required, else MODEL_NOT_FOUND."""
     def __init__(
         self,
         *,
@@ -165,7 +165,7 @@ class UnloadModelRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Public name of the model. Required."""
+    """Public name of the model. Required, else MODEL_NOT_FOUND."""
     def __init__(
         self,
         *,
@@ -212,10 +212,12 @@ class CountTokensRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Public name of a model with a tokenizer. Required."""
+    """Public name of a model with a tokenizer. Required, else MODEL_NOT_FOUND."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts to count, 1 to `limits.max_client_batch_size`. None may be empty."""
+        """Texts to count, 1 to `limits.max_client_batch_size` (1,024 unless configured). None may be
+        empty or white space only. Else INVALID_REQUEST, which names the text, for example `inputs[3]`.
+        """
 
     def __init__(
         self,

@@ -70,6 +70,8 @@ class ModelServiceServicer(object):
 
     def ListModels(self, request, context):
         """Lists models in the order of the configuration file. Safe to retry.
+
+        Errors: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +89,7 @@ class ModelServiceServicer(object):
     def LoadModel(self, request, context):
         """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
         model whose last load failed is tried again. Through the router: on every backend of the
-        model's route.
+        model's route that can be reached. Safe to repeat.
 
         Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with MODEL_FAILED or NO_BACKEND.
         """
@@ -97,9 +99,11 @@ class ModelServiceServicer(object):
 
     def UnloadModel(self, request, context):
         """Takes a model out of memory once the calls it accepted have finished. Unloading a model that
-        is not loaded changes nothing. Through the router: on every backend of the model's route.
+        is not loaded changes nothing. Through the router: on every backend of the model's route that
+        can be reached. Safe to repeat.
 
-        Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NO_BACKEND.
+        Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY while the model is being
+        loaded, or NO_BACKEND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

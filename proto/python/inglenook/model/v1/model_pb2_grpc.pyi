@@ -36,7 +36,10 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]
-    """Lists models in the order of the configuration file. Safe to retry."""
+    """Lists models in the order of the configuration file. Safe to retry.
+
+    Errors: none of its own.
+    """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]
     """Describes one model. Safe to retry.
 
@@ -45,15 +48,17 @@ class ModelServiceStub:
     LoadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]
     """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
     model whose last load failed is tried again. Through the router: on every backend of the
-    model's route.
+    model's route that can be reached. Safe to repeat.
 
     Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with MODEL_FAILED or NO_BACKEND.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]
     """Takes a model out of memory once the calls it accepted have finished. Unloading a model that
-    is not loaded changes nothing. Through the router: on every backend of the model's route.
+    is not loaded changes nothing. Through the router: on every backend of the model's route that
+    can be reached. Safe to repeat.
 
-    Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NO_BACKEND.
+    Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY while the model is being
+    loaded, or NO_BACKEND.
     """
     CountTokens: _grpc.UnaryUnaryMultiCallable[_model_pb2.CountTokensRequest, _model_pb2.CountTokensResponse]
     """Counts the tokens of texts as a model would see them, without running the model. Safe to retry.
@@ -70,7 +75,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists models in the order of the configuration file. Safe to retry."""
+    """Lists models in the order of the configuration file. Safe to retry.
+
+    Errors: none of its own.
+    """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]  # type: ignore[assignment]
     """Describes one model. Safe to retry.
 
@@ -79,15 +87,17 @@ class ModelServiceAsyncStub(ModelServiceStub):
     LoadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]  # type: ignore[assignment]
     """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
     model whose last load failed is tried again. Through the router: on every backend of the
-    model's route.
+    model's route that can be reached. Safe to repeat.
 
     Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with MODEL_FAILED or NO_BACKEND.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Takes a model out of memory once the calls it accepted have finished. Unloading a model that
-    is not loaded changes nothing. Through the router: on every backend of the model's route.
+    is not loaded changes nothing. Through the router: on every backend of the model's route that
+    can be reached. Safe to repeat.
 
-    Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NO_BACKEND.
+    Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY while the model is being
+    loaded, or NO_BACKEND.
     """
     CountTokens: _aio.UnaryUnaryMultiCallable[_model_pb2.CountTokensRequest, _model_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of texts as a model would see them, without running the model. Safe to retry.
@@ -107,7 +117,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ListModelsResponse, _abc.Awaitable[_model_pb2.ListModelsResponse]]:
-        """Lists models in the order of the configuration file. Safe to retry."""
+        """Lists models in the order of the configuration file. Safe to retry.
+
+        Errors: none of its own.
+        """
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -128,7 +141,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_pb2.LoadModelResponse, _abc.Awaitable[_model_pb2.LoadModelResponse]]:
         """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
         model whose last load failed is tried again. Through the router: on every backend of the
-        model's route.
+        model's route that can be reached. Safe to repeat.
 
         Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with MODEL_FAILED or NO_BACKEND.
         """
@@ -140,9 +153,11 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.UnloadModelResponse, _abc.Awaitable[_model_pb2.UnloadModelResponse]]:
         """Takes a model out of memory once the calls it accepted have finished. Unloading a model that
-        is not loaded changes nothing. Through the router: on every backend of the model's route.
+        is not loaded changes nothing. Through the router: on every backend of the model's route that
+        can be reached. Safe to repeat.
 
-        Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NO_BACKEND.
+        Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY while the model is being
+        loaded, or NO_BACKEND.
         """
 
     @_abc_1.abstractmethod

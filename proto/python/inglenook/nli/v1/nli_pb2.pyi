@@ -28,9 +28,11 @@ class Pair(_message.Message):
     PREMISE_FIELD_NUMBER: _builtins.int
     HYPOTHESIS_FIELD_NUMBER: _builtins.int
     premise: _builtins.str
-    """What is given. Must not be empty. If the pair is too long this side is cut, never the other."""
+    """What is given. Must not be empty, else INVALID_REQUEST. If the pair is too long this side is
+    cut, never the other.
+    """
     hypothesis: _builtins.str
-    """What may or may not follow from it. Must not be empty."""
+    """What may or may not follow from it. Must not be empty, else INVALID_REQUEST."""
     def __init__(
         self,
         *,
@@ -55,12 +57,16 @@ class InferRequest(_message.Message):
     PAIRS_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Public name of an NLI model. May be empty where exactly one NLI model is configured."""
+    """Public name of an NLI model. May be empty where exactly one NLI model is configured, else
+    INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the names that exist.
+    """
     truncation: _common_pb2.Truncation.ValueType
     """What to do with a pair that is too long. Default: refuse it with INPUT_TOO_LONG."""
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
-        """Pairs to judge, 1 to `limits.max_client_batch_size`."""
+        """Pairs to judge, 1 to `limits.max_client_batch_size` (1,024 unless configured), else
+        INVALID_REQUEST.
+        """
 
     def __init__(
         self,
@@ -89,13 +95,15 @@ class InferResult(_message.Message):
     NEUTRAL_FIELD_NUMBER: _builtins.int
     CONTRADICTION_FIELD_NUMBER: _builtins.int
     entailment: _builtins.float
-    """Probability that the hypothesis follows from the premise."""
+    """Probability that the hypothesis follows from the premise, 0 to 1."""
     neutral: _builtins.float
-    """Probability that the premise says nothing about the hypothesis. Absent when the model has no
-    such class.
+    """Probability that the premise says nothing about the hypothesis, 0 to 1. Absent when the model
+    has no such class.
     """
     contradiction: _builtins.float
-    """Probability that the premise rules the hypothesis out. Absent when the model has no such class."""
+    """Probability that the premise rules the hypothesis out, 0 to 1. Absent when the model has no
+    such class.
+    """
     def __init__(
         self,
         *,
@@ -175,9 +183,13 @@ class ClassifyRequest(_message.Message):
     MULTI_LABEL_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Public name of an NLI model. May be empty where exactly one NLI model is configured."""
+    """Public name of an NLI model. May be empty where exactly one NLI model is configured, else
+    INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the names that exist.
+    """
     hypothesis_template: _builtins.str
-    """Sentence that a label is put into. Must contain `{}` once. Default: `This example is {}.`"""
+    """Sentence that a label is put into. Must contain `{}` once, else INVALID_REQUEST. Default:
+    `This example is {}.`
+    """
     multi_label: _builtins.bool
     """False (default): the labels exclude each other and the scores of a text add up to 1.
     True: every label is judged on its own, from 0 to 1.
@@ -186,12 +198,14 @@ class ClassifyRequest(_message.Message):
     """What to do with a text that is too long. Default: refuse it with INPUT_TOO_LONG."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts to classify, 1 to `limits.max_client_batch_size`. None may be empty."""
+        """Texts to classify, 1 to `limits.max_client_batch_size` (1,024 unless configured). None may be
+        empty. Else INVALID_REQUEST, which names the text, for example `inputs[3]`.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Candidate labels, 1 or more, none empty, no two equal. The number of inputs times the number
-        of labels is bounded by `limits.max_client_batch_size` as well.
+        of labels is bounded by `limits.max_client_batch_size` as well. Else INVALID_REQUEST.
         """
 
     def __init__(

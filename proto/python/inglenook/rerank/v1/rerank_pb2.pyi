@@ -33,11 +33,15 @@ class RerankRequest(_message.Message):
     RAW_SCORES_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Public name of a rerank model. May be empty where exactly one rerank model is configured."""
+    """Public name of a rerank model. May be empty where exactly one rerank model is configured, else
+    INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the names that exist.
+    """
     query: _builtins.str
-    """What is searched for. Must not be empty."""
+    """What is searched for. Must not be empty, else INVALID_REQUEST."""
     top_n: _builtins.int
-    """Return only this many best results, 1 or more. Default and upper bound: all documents."""
+    """Return only this many best results, 1 to the number of documents, else INVALID_REQUEST.
+    Default: all.
+    """
     return_documents: _builtins.bool
     """Repeat each document's text in its result. Default: false."""
     raw_scores: _builtins.bool
@@ -48,8 +52,8 @@ class RerankRequest(_message.Message):
     """
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Documents to score, 1 to `limits.max_client_batch_size`. None may be empty (INVALID_REQUEST
-        names it, for example `documents[7]`).
+        """Documents to score, 1 to `limits.max_client_batch_size` (1,024 unless configured). None may be
+        empty. Else INVALID_REQUEST, which names the document, for example `documents[7]`.
         """
 
     def __init__(

@@ -70,8 +70,6 @@ class Backend(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     STATE_DETAIL_FIELD_NUMBER: _builtins.int
     STATE_SINCE_FIELD_NUMBER: _builtins.int
-    CALLS_FIELD_NUMBER: _builtins.int
-    FAILED_CALLS_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the backend in the configuration."""
@@ -83,12 +81,6 @@ class Backend(_message.Message):
     """What the router would do with a call to it now."""
     state_detail: _builtins.str
     """One sentence about `state`, for people. Empty when the backend is healthy."""
-    calls: _builtins.int
-    """Calls that this router has finished at the endpoint since it started, whatever came of them."""
-    failed_calls: _builtins.int
-    """The part of `calls` that ended in UNAVAILABLE, INTERNAL, UNKNOWN, DATA_LOSS or
-    DEADLINE_EXCEEDED.
-    """
     tier: _builtins.int
     """Place of the backend in its route: 0 is asked first."""
     @_builtins.property
@@ -104,13 +96,11 @@ class Backend(_message.Message):
         state: Global___BackendState.ValueType = ...,
         state_detail: _builtins.str = ...,
         state_since: _timestamp_pb2.Timestamp | None = ...,
-        calls: _builtins.int = ...,
-        failed_calls: _builtins.int = ...,
         tier: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["state_since", b"state_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "capability", b"capability", "endpoint", b"endpoint", "failed_calls", b"failed_calls", "name", b"name", "state", b"state", "state_detail", b"state_detail", "state_since", b"state_since", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "endpoint", b"endpoint", "name", b"name", "state", b"state", "state_detail", b"state_detail", "state_since", b"state_since", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -352,7 +342,7 @@ class PurgeCacheRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Only answers of this model. Default: all."""
+    """Only answers of this model, by its public name. Default: all."""
     def __init__(
         self,
         *,

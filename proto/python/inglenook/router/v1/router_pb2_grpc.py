@@ -63,6 +63,8 @@ class RouterServiceServicer(object):
 
     def GetStatus(self, request, context):
         """Says how the cluster is, as this router sees it. Safe to retry.
+
+        Errors: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,13 +72,16 @@ class RouterServiceServicer(object):
 
     def ListBackends(self, request, context):
         """Lists the backends of every route, each with what is known of it. Safe to retry.
+
+        Errors: none of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Reload(self, request, context):
-        """Reads the configuration file again. All or nothing: a file with a problem changes nothing.
+        """Reads the configuration file again. All or nothing: a file with a problem changes nothing. Safe
+        to repeat.
 
         Errors: FAILED_PRECONDITION with CONFIG_INVALID, one field violation per problem.
         """
@@ -85,7 +90,7 @@ class RouterServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PurgeCache(self, request, context):
-        """Forgets cached answers.
+        """Forgets cached answers. Safe to repeat.
 
         Errors: UNAVAILABLE with CACHE_UNAVAILABLE.
         """

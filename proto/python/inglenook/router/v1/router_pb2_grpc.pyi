@@ -34,16 +34,23 @@ class RouterServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RouterServiceAsyncStub: ...
     GetStatus: _grpc.UnaryUnaryMultiCallable[_router_pb2.GetStatusRequest, _router_pb2.GetStatusResponse]
-    """Says how the cluster is, as this router sees it. Safe to retry."""
+    """Says how the cluster is, as this router sees it. Safe to retry.
+
+    Errors: none of its own.
+    """
     ListBackends: _grpc.UnaryUnaryMultiCallable[_router_pb2.ListBackendsRequest, _router_pb2.ListBackendsResponse]
-    """Lists the backends of every route, each with what is known of it. Safe to retry."""
+    """Lists the backends of every route, each with what is known of it. Safe to retry.
+
+    Errors: none of its own.
+    """
     Reload: _grpc.UnaryUnaryMultiCallable[_router_pb2.ReloadRequest, _router_pb2.ReloadResponse]
-    """Reads the configuration file again. All or nothing: a file with a problem changes nothing.
+    """Reads the configuration file again. All or nothing: a file with a problem changes nothing. Safe
+    to repeat.
 
     Errors: FAILED_PRECONDITION with CONFIG_INVALID, one field violation per problem.
     """
     PurgeCache: _grpc.UnaryUnaryMultiCallable[_router_pb2.PurgeCacheRequest, _router_pb2.PurgeCacheResponse]
-    """Forgets cached answers.
+    """Forgets cached answers. Safe to repeat.
 
     Errors: UNAVAILABLE with CACHE_UNAVAILABLE.
     """
@@ -54,16 +61,23 @@ class RouterServiceAsyncStub(RouterServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStatus: _aio.UnaryUnaryMultiCallable[_router_pb2.GetStatusRequest, _router_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """Says how the cluster is, as this router sees it. Safe to retry."""
+    """Says how the cluster is, as this router sees it. Safe to retry.
+
+    Errors: none of its own.
+    """
     ListBackends: _aio.UnaryUnaryMultiCallable[_router_pb2.ListBackendsRequest, _router_pb2.ListBackendsResponse]  # type: ignore[assignment]
-    """Lists the backends of every route, each with what is known of it. Safe to retry."""
+    """Lists the backends of every route, each with what is known of it. Safe to retry.
+
+    Errors: none of its own.
+    """
     Reload: _aio.UnaryUnaryMultiCallable[_router_pb2.ReloadRequest, _router_pb2.ReloadResponse]  # type: ignore[assignment]
-    """Reads the configuration file again. All or nothing: a file with a problem changes nothing.
+    """Reads the configuration file again. All or nothing: a file with a problem changes nothing. Safe
+    to repeat.
 
     Errors: FAILED_PRECONDITION with CONFIG_INVALID, one field violation per problem.
     """
     PurgeCache: _aio.UnaryUnaryMultiCallable[_router_pb2.PurgeCacheRequest, _router_pb2.PurgeCacheResponse]  # type: ignore[assignment]
-    """Forgets cached answers.
+    """Forgets cached answers. Safe to repeat.
 
     Errors: UNAVAILABLE with CACHE_UNAVAILABLE.
     """
@@ -77,7 +91,10 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _router_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.GetStatusResponse, _abc.Awaitable[_router_pb2.GetStatusResponse]]:
-        """Says how the cluster is, as this router sees it. Safe to retry."""
+        """Says how the cluster is, as this router sees it. Safe to retry.
+
+        Errors: none of its own.
+        """
 
     @_abc_1.abstractmethod
     def ListBackends(
@@ -85,7 +102,10 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _router_pb2.ListBackendsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.ListBackendsResponse, _abc.Awaitable[_router_pb2.ListBackendsResponse]]:
-        """Lists the backends of every route, each with what is known of it. Safe to retry."""
+        """Lists the backends of every route, each with what is known of it. Safe to retry.
+
+        Errors: none of its own.
+        """
 
     @_abc_1.abstractmethod
     def Reload(
@@ -93,7 +113,8 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _router_pb2.ReloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.ReloadResponse, _abc.Awaitable[_router_pb2.ReloadResponse]]:
-        """Reads the configuration file again. All or nothing: a file with a problem changes nothing.
+        """Reads the configuration file again. All or nothing: a file with a problem changes nothing. Safe
+        to repeat.
 
         Errors: FAILED_PRECONDITION with CONFIG_INVALID, one field violation per problem.
         """
@@ -104,7 +125,7 @@ class RouterServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _router_pb2.PurgeCacheRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_router_pb2.PurgeCacheResponse, _abc.Awaitable[_router_pb2.PurgeCacheResponse]]:
-        """Forgets cached answers.
+        """Forgets cached answers. Safe to repeat.
 
         Errors: UNAVAILABLE with CACHE_UNAVAILABLE.
         """
