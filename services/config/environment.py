@@ -40,7 +40,18 @@ def child_environment(**changes: str) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
-def set_before_import(**values: str) -> None:
-    """Set variables that native libraries read when they are first imported, unless already set."""
-    for name, value in values.items():
+NATIVE_LIBRARIES = {
+    # A server must not be forked: gRPC's fork handlers have hung processes.
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
+    # What gRPC's core prints is not in the format of our logs, and says nothing that the status does not.
+    "GRPC_VERBOSITY": "NONE",
+    # gRPC for Python has two ways to poll sockets. The older one needs one thread hop less per message:
+    # docs/decisions/0007-interpreter-settings.md.
+    "GRPC_EXPERIMENTS": "-event_engine_client,-event_engine_listener",
+}
+
+
+def prepare_native_libraries() -> None:
+    """Set what native libraries read when they are imported, unless it is set. Call before importing gRPC."""
+    for name, value in NATIVE_LIBRARIES.items():
         os.environ.setdefault(name, value)

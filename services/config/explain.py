@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from services.config.problems import Problem
+from services.config.problems import Problem, dotted
+from services.config.sections.base import Refused
+
+PLAIN: Final = {
+    "missing": "is missing",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a table",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "model_type": "must be a table",
+    "string_type": "must be a string",
+    "tuple_type": "must be a list",
+    "string_pattern_mismatch": "is not a name of at most 128 characters",
+}
+"""What pydantic calls differently from TOML."""
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> Iterator[Problem]:
     """Yield one problem per validation error. Values from the file are never repeated."""
     for detail in error.errors(include_url=False, include_input=False):
-        path = ".".join(_quoted(part) for part in detail["loc"] if part != "[key]")
+        path = dotted(*(part for part in detail["loc"] if part != "[key]"))
         if detail["type"] == "extra_forbidden":
             yield _unknown_setting(path, detail, root)
         else:
             yield Problem(path, _message(detail), _hint(detail))
 
 
-def _quoted(part: int | str) -> str:
-    text = str(part)
-    return text if text.replace("_", "").replace("-", "").isalnum() else f'"{text}"'
-
-
 def _message(detail: ErrorDetails) -> str:
-    if detail["type"] == "missing":
-        return "is missing"
+    if detail["type"] in PLAIN:
+        return PLAIN[detail["type"]]
     if detail["type"] == "value_error":
         return str(detail["ctx"]["error"])
-    text = detail["msg"]
-    return text[:1].lower() + text[1:]
+    return re.sub(r"^\w+ should ", "must ", detail["msg"])
 
 
 def _hint(detail: ErrorDetails) -> str:
@@ -41,7 +50,8 @@ def _hint(detail: ErrorDetails) -> str:
         return "add it; docs/configuration.md lists every setting"
     if detail["type"] == "string_pattern_mismatch":
         return "use letters, digits and . _ : / -"
-    return ""
+    refusal = detail.get("ctx", {}).get("error")
+    return refusal.hint if isinstance(refusal, Refused) else ""
 
 
 def _unknown_setting(path: str, detail: ErrorDetails, root: type[BaseModel]) -> Problem:
@@ -58,15 +68,8 @@ def _settings_beside(loc: tuple[int | str, ...], root: type[BaseModel]) -> list[
     """Return the settings of the table in which `loc` was found, following the schema from its root."""
     annotation: Any = root
     for part in loc[:-1]:
-        model = _section(annotation)
-        if model is not None and part in model.model_fields:
-            annotation = model.model_fields[str(part)].annotation
-        else:  # an entry of a table with free names: its section is the table's value type
-            annotation = get_args(annotation)[-1] if get_args(annotation) else None
-    model = _section(annotation)
-    return list(model.model_fields) if model else []
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    candidates = (annotation, *get_args(annotation))
-    return next((one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)), None)
+        if get_origin(annotation) is dict:  # a table with names of its own: their values are sections
+            annotation = get_args(annotation)[-1]
+        else:
+            annotation = annotation.model_fields[str(part)].annotation
+    return list(annotation.model_fields)

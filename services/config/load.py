@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from services.config.configuration import Configuration, ConfigurationFile
 from services.config.explain import explain
 from services.config.problems import ConfigurationInvalid, Problem
-from services.config.references import dangling, shared_addresses
-from services.config.secrets import SecretUnavailable, resolve
+from services.config.references import dangling, missing_secrets, shared_addresses
 
 
 def load(path: Path) -> ConfigurationFile:
@@ -49,16 +48,11 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _validate(path: Path, data: dict[str, Any]) -> Configuration:
-    problems = [*dangling(data), *shared_addresses(data)]
+    problems = [*dangling(data), *shared_addresses(data), *missing_secrets(data)]
     try:
         configuration = Configuration.model_validate(data)
     except ValidationError as error:
         raise ConfigurationInvalid(path, [*problems, *explain(error, Configuration)]) from error
-    for header, reference in configuration.telemetry.otlp_headers.items():
-        try:
-            resolve(reference)
-        except SecretUnavailable as error:
-            problems.append(Problem(f"telemetry.otlp_headers.{header}", str(error), "set it before starting"))
     if problems:
         raise ConfigurationInvalid(path, problems)
     return configuration

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def dotted(*parts: int | str) -> str:
+    """Return where something is in the file, as TOML would write it: `models."two words".source`."""
+    texts = (str(part) for part in parts)
+    return ".".join(text if BARE_KEY.fullmatch(text) else f'"{text}"' for text in texts)
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, Final, final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from services.config import environment
 
-SCHEMES = ("env:", "file:")
+REFERENCE: Final = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[/~][^\0]*")
+"""Narrow on purpose: a secret that was pasted behind `env:` is refused and not repeated in a message."""
 
 
 @final
@@ -48,14 +50,15 @@ def check_reference(reference: str) -> str:
     Raises:
         ValueError: It is something else, perhaps the secret itself; the message does not repeat it.
     """
-    scheme, _, rest = reference.partition(":")
-    if f"{scheme}:" not in SCHEMES or not rest:
+    if not REFERENCE.fullmatch(reference):
         message = "must refer to a secret as env:NAME or file:/path, not contain it"
         raise ValueError(message)
     return reference
 
 
-SecretReference = Annotated[str, AfterValidator(check_reference)]
+SecretReference = Annotated[
+    str, AfterValidator(check_reference), WithJsonSchema({"type": "string", "format": "secret"})
+]
 """A string that refers to a secret: `env:NAME` or `file:/path`."""
 
 
@@ -71,7 +74,7 @@ def resolve(reference: str) -> Secret:
     else:
         try:
             value = Path(rest).expanduser().read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, RuntimeError, UnicodeDecodeError) as error:  # RuntimeError: no home of that name
             message = f"{reference} cannot be read: {type(error).__name__}"
             raise SecretUnavailable(message) from error
     if not value.strip():

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, WithJsonSchema
 
 Capability = Literal["chat", "embed", "rerank", "nli"]
 """What can be asked of a model."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$"),
+    WithJsonSchema({"type": "string", "format": "name"}),
+]
 """Name of a model or backend: letters, digits and `. _ : / -`, at most 128 characters."""
 
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
@@ -18,6 +22,18 @@ Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 LENIENT = Strict(strict=False)
 """For lists: TOML's arrays become tuples, which strict validation would refuse."""
+
+
+class Refused(ValueError):
+    """A validator refuses a value, and knows what to do about it.
+
+    Attributes:
+        hint: What to do about it.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Section(BaseModel):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from services.config.sections.base import Seconds, Section
+from services.config.sections.base import Refused, Seconds, Section
 
 
 class Engine(Section):
@@ -27,8 +27,11 @@ class Engine(Section):
 class Limits(Section):
     """How much is accepted: per call, per batch, per queue. What is beyond is refused, never dropped."""
 
-    max_client_batch_size: Annotated[int, Field(ge=1, le=100_000)] = 1024
-    """Most inputs in one call."""
+    max_queue_size: Annotated[int, Field(ge=1)] = 4096
+    """Most inputs that wait for one model at a time."""
+    max_client_batch_size: Annotated[int, Field(ge=1, le=100_000, validate_default=True)] = 1024
+    """Most inputs in one call. At most `max_queue_size`: a call is accepted whole or not at all, so a
+    larger one would be refused even by an idle service."""
     max_input_characters: Annotated[int, Field(ge=1)] = 1_000_000
     """Longest text in characters. A text within the limit that is still far longer than the model
     could take is cut before it is tokenized, if the call allows truncation."""
@@ -36,10 +39,8 @@ class Limits(Section):
     """Largest request message in bytes."""
     max_concurrent_calls: Annotated[int, Field(ge=1)] = 2048
     """Most calls that one service handles at a time."""
-    max_queue_size: Annotated[int, Field(ge=1)] = 4096
-    """Most inputs that wait for one model at a time."""
     max_batch_size: Annotated[int, Field(ge=1, le=65_536)] = 256
-    """Most inputs in one batch."""
+    """Most inputs in one batch. At most `max_queue_size`: a batch is made of inputs that wait."""
     max_batch_tokens: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     """Most tokens in one batch, padding included. 0: measured at warm-up. A single input that is longer
     still runs, alone."""
@@ -48,3 +49,16 @@ class Limits(Section):
     milliseconds. 0: it never waits."""
     default_timeout_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
     """Deadline that the router sets for calls that come without one, in seconds."""
+
+    @field_validator("max_client_batch_size", "max_batch_size")
+    @classmethod
+    def check_fits_queue(cls, size: int, info: ValidationInfo) -> int:
+        """Refuse a call that no queue could take in, and a batch that could never be full.
+
+        A default of `max_batch_size` above `max_queue_size` does no harm, so only a chosen one is checked.
+        """
+        queue = info.data.get("max_queue_size", size)  # absent when it has a problem of its own
+        if size > queue:
+            message = f"is {size}, but no more than {queue} inputs can wait (limits.max_queue_size)"
+            raise Refused(message, f"set it to {queue} or less, or max_queue_size to {size} or more")
+        return size

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated
+import re
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
 
 from services.config.sections.base import LENIENT, Seconds, Section
 
-MAX_PORT = 65_535
+MAX_PORT: Final = 65_535
+PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -23,7 +25,7 @@ def split_address(address: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         separator = ""
-    if not separator or not host or not port.isdecimal() or int(port) > MAX_PORT:
+    if not separator or not host or not PORT.fullmatch(port) or int(port) > MAX_PORT:
         message = "must be host:port, or [address]:port for IPv6, with a port up to 65535"
         raise ValueError(message)
     return host, int(port)
@@ -51,7 +53,9 @@ def is_literal(host: str) -> bool:
     return True
 
 
-Address = Annotated[str, AfterValidator(check_address)]
+Address = Annotated[
+    str, AfterValidator(check_address), WithJsonSchema({"type": "string", "format": "address"})
+]
 """`host:port`, or `[address]:port` for IPv6."""
 
 
@@ -91,22 +95,31 @@ class Services(Section):
 class Backend(Section):
     """Endpoints that answer for one backend name."""
 
-    endpoints: Annotated[tuple[Address, ...], LENIENT, Field(min_length=1, max_length=256)]
+    endpoints: Annotated[tuple[Address, ...], LENIENT, Field(max_length=256)]
     """Where the backend's replicas listen: either one `host:port` whose DNS name may stand for any
     number of replicas, or several addresses with IP addresses or localhost as hosts."""
 
     @field_validator("endpoints")
     @classmethod
     def check_several(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
-        """Refuse lists that one gRPC channel could not balance over."""
+        """Refuse what nothing can listen on, and lists that one gRPC channel could not balance over."""
+        if not endpoints:  # not min_length: that counts items without the wrong ones
+            message = "must have at least one endpoint"
+            raise ValueError(message)
         if len(set(endpoints)) != len(endpoints):
             message = "names an endpoint twice"
             raise ValueError(message)
-        hosts = [split_address(endpoint)[0] for endpoint in endpoints]
-        if len(endpoints) > 1 and not all(is_literal(host) for host in hosts):
+        addresses = [split_address(endpoint) for endpoint in endpoints]
+        if not all(port for _, port in addresses):
+            message = "must name the port that the backend listens on, not 0"
+            raise ValueError(message)
+        if len(endpoints) > 1 and not all(is_literal(host) for host, _ in addresses):
             message = (
                 "may list several endpoints only by IP address; use one DNS name that stands for all replicas"
             )
+            raise ValueError(message)
+        if len({":" in host for host, _ in addresses}) > 1:
+            message = "mixes IPv4 and IPv6 addresses, which one connection pool cannot; use one of them"
             raise ValueError(message)
         return endpoints
 
