@@ -90,7 +90,9 @@ def service_config(services: Sequence[ServiceDescriptor], channels: Channels) ->
     }
     if names and channels.max_attempts > 1:
         config["methodConfig"] = [{"name": names, "retryPolicy": retry}]
-        config["retryThrottling"] = {"maxTokens": 100, "tokenRatio": 0.5}
+        # Every failed attempt takes a token, and below half of them nothing is retried. As many as gRPC
+        # takes, so that one lost replica with some hundred calls does not stop the retries of them all.
+        config["retryThrottling"] = {"maxTokens": 1000, "tokenRatio": 1}
     return config
 
 
@@ -107,5 +109,6 @@ def _options(channels: Channels, limits: Limits) -> list[tuple[str, int]]:
         ("grpc.dns_min_time_between_resolutions_ms", 5_000),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1_000),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
+        # A replica that restarts is found again soon: until then all calls are for the others.
+        ("grpc.max_reconnect_backoff_ms", 500),
     ]

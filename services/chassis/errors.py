@@ -90,6 +90,24 @@ class CallError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
+class Relayed(Exception):
+    """Another service has already said why the call failed; its status is passed on unchanged.
+
+    Attributes:
+        code: The status code.
+        message: The status message.
+        trailing_metadata: The other service's trailing metadata: status details, and who answered.
+    """
+
+    def __init__(
+        self, code: grpc.StatusCode, message: str, trailing_metadata: tuple[tuple[str, str | bytes], ...]
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.trailing_metadata = trailing_metadata
+
+
 class InvalidRequest(CallError):
     """A field of the request is missing, empty, out of range or malformed."""
 
@@ -141,15 +159,6 @@ class DeadlinePassed(CallError):
 
     def __init__(self) -> None:
         super().__init__("the call's deadline passed before the answer was ready")
-
-
-class NoBackend(CallError):
-    """No backend could answer."""
-
-    reason = Reason.NO_BACKEND
-
-    def __init__(self, capability: str, detail: str) -> None:
-        super().__init__(f"no backend for {capability}: {detail}", metadata={"capability": capability})
 
 
 class NotServed(CallError):

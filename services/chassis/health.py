@@ -6,8 +6,10 @@ until it is told otherwise, under the empty name as well as under every service'
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -26,7 +28,7 @@ class Health:
     """The health of one process: overall, per gRPC service, and `liveness`."""
 
     def __init__(self, services: Iterable[str]) -> None:
-        self._servicer = health_aio.HealthServicer()
+        self._servicer = _Servicer()
         self._services = tuple(services)
         self._leaving = False
 
@@ -52,3 +54,35 @@ class Health:
         self._leaving = True
         for name in (OVERALL, *self._services):
             await self._servicer.set(name, NOT_SERVING)
+
+    def end_watches(self) -> None:
+        """End every watch, now and from now on. A server that stops waits for all calls, watches too."""
+        self._servicer.end_watches()
+
+
+class _Servicer(health_aio.HealthServicer):
+    """grpcio's servicer, whose watches last as long as the watcher wants, and no longer than we want."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: set[asyncio.Task[None]] = set()
+        self._ended = False
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        """Send the status, and every change of it."""
+        if self._ended:
+            return
+        watch = asyncio.create_task(super().Watch(request, context))
+        self._watches.add(watch)
+        try:
+            await asyncio.wait({watch})
+        finally:
+            watch.cancel()
+            self._watches.discard(watch)
+            with suppress(asyncio.CancelledError):
+                await watch
+
+    def end_watches(self) -> None:
+        self._ended = True
+        for watch in self._watches:
+            watch.cancel()

@@ -27,15 +27,15 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
-        entry: dict[str, Any] = {
+        own: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "service": self._service,
             "logger": record.name,
             "message": record.getMessage(),
-            **_extras(record),
             **_trace_ids(),
         }
+        entry = {**own, **_extras(record), **own}  # in this order, and no extra can replace what is our own
         if record.exc_info and record.exc_info[1] is not None:
             entry["exception"] = traceback.format_exception(record.exc_info[1])
         return json.dumps(entry, ensure_ascii=False, default=str)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +24,12 @@ from services.chassis.process import (
     Surroundings,
     run_until_signal,
 )
-from services.config import ConfigurationFile, ConfigurationInvalid, Service, environment, load
+from services.config import ConfigurationFile, ConfigurationInvalid, Service, environment, load, split_address
 from services.version import VERSION
 
 EXIT_FAILED: Final = 1
 EXIT_MISCONFIGURED: Final = 2
+MAX_DRAIN_SECONDS: Final = 86_400
 
 Build = Callable[[Surroundings, ConfigurationFile], Application]
 
@@ -36,7 +38,6 @@ log: Final = logging.getLogger(__name__)
 
 def main(name: str, build: Build, arguments: Sequence[str] | None = None) -> int:
     """Run the service `name` until it is told to stop; return the process's exit code."""
-    environment.set_before_import(GRPC_ENABLE_FORK_SUPPORT="0")
     options = _parse(name, arguments)
     try:
         file = load(options.config)
@@ -63,13 +64,38 @@ def _parse(name: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--config", type=Path, default=environment.configuration_path(), help="configuration file"
     )
-    parser.add_argument("--listen", metavar="HOST:PORT", help=f"instead of services.{name}.listen")
+    parser.add_argument(
+        "--listen", type=_address, metavar="HOST:PORT", help=f"instead of services.{name}.listen"
+    )
+    parser.add_argument(
+        "--drain-seconds", type=_seconds, metavar="N", help="instead of shutdown.drain_seconds"
+    )
+    parser.add_argument("--log-format", choices=("json", "console"), help="instead of telemetry.log_format")
     metrics = parser.add_mutually_exclusive_group()
     metrics.add_argument(
-        "--metrics-listen", metavar="HOST:PORT", help=f"instead of services.{name}.metrics_listen"
+        "--metrics-listen",
+        type=_address,
+        metavar="HOST:PORT",
+        help=f"instead of services.{name}.metrics_listen",
     )
     metrics.add_argument("--no-metrics", action="store_true", help="serve no metrics")
     return parser.parse_args(arguments)
+
+
+def _address(text: str) -> str:
+    try:
+        split_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (seconds := float(text)) <= MAX_DRAIN_SECONDS:
+            return seconds
+    message = f"must be a number of seconds from 0 to {MAX_DRAIN_SECONDS}"
+    raise argparse.ArgumentTypeError(message)
 
 
 def _settings(name: str, file: ConfigurationFile, options: argparse.Namespace) -> ProcessSettings:
@@ -80,13 +106,18 @@ def _settings(name: str, file: ConfigurationFile, options: argparse.Namespace) -
         changes["listen"] = options.listen
     if options.metrics_listen or options.no_metrics:
         changes["metrics_listen"] = options.metrics_listen
+    shutdown, telemetry = configuration.shutdown, configuration.telemetry
+    if options.log_format:
+        telemetry = telemetry.model_copy(update={"log_format": options.log_format})
+    if options.drain_seconds is not None:
+        shutdown = shutdown.model_copy(update={"drain_seconds": options.drain_seconds})
     return ProcessSettings(
         name=name,
         version=VERSION,
         service=service.model_copy(update=changes),
         limits=configuration.limits,
-        shutdown=configuration.shutdown,
-        telemetry=configuration.telemetry,
+        shutdown=shutdown,
+        telemetry=telemetry,
     )
 
 

@@ -37,7 +37,7 @@ class AddressInUse(Exception):
 
 def new_registry(service: str, version: str) -> CollectorRegistry:
     """Return a registry with the metrics that every process has."""
-    disable_created_metrics()  # a second series per metric, which nobody reads
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series per metric, which nobody reads
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)

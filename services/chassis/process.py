@@ -21,6 +21,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from services.chassis import interpreter
 from services.chassis.health import Health
 from services.chassis.metrics import CallMetrics, new_registry, serve_metrics
 from services.chassis.pipeline import Admission, Decoding, Observation, Pipeline, Translation
@@ -97,6 +98,7 @@ class ServiceProcess:
         self._stop_metrics: Callable[[], None] = lambda: None
         self.address = settings.service.listen
         self.metrics_address: str | None = None
+        self._served_by = settings.name
 
     async def start(self) -> None:
         """Bind, answer with NOT_SERVING, and begin to load.
@@ -118,6 +120,7 @@ class ServiceProcess:
             names = (*self._application.services, "grpc.health.v1.Health", reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
         self.address = bind(server, settings.service.listen)
+        self._served_by = f"{settings.name}@{socket.gethostname()}:{split_address(self.address)[1]}"
         if settings.service.metrics_listen is not None:
             self.metrics_address, self._stop_metrics = serve_metrics(
                 settings.service.metrics_listen, self._registry
@@ -125,10 +128,14 @@ class ServiceProcess:
         await server.start()
         self._server = server
         self._tasks = [
-            asyncio.create_task(self._application.start(self._health), name="application-start"),
+            asyncio.create_task(self._start_application(), name="application-start"),
             asyncio.create_task(StallWatch(self._registry).run(), name="stall-watch"),
         ]
         log.info("listening", extra={"address": self.address, "metrics_address": self.metrics_address})
+
+    async def _start_application(self) -> None:
+        interpreter.settle()
+        await self._application.start(self._health)
 
     async def failed(self) -> None:
         """Return never, or raise what the application's `start` raised: a bug."""
@@ -145,6 +152,7 @@ class ServiceProcess:
             await _unless(hurry, asyncio.sleep(shutdown.drain_seconds))
             stopping = self._server.stop(0 if hurry.is_set() else shutdown.grace_seconds)
             self._admission.close()
+            self._health.end_watches()
             await _unless(hurry, stopping)
             if hurry.is_set():
                 await self._server.stop(0)
@@ -158,8 +166,7 @@ class ServiceProcess:
         log.info("stopped")
 
     def _identity(self) -> str:
-        port = split_address(self.address)[1]
-        return f"{self._settings.name}@{socket.gethostname()}:{port}"
+        return self._served_by
 
 
 async def run_until_signal(process: ServiceProcess) -> None:

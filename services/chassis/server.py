@@ -26,7 +26,9 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_connection_age_ms", 300_000),
     ("grpc.max_connection_age_grace_ms", 60_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.max_concurrent_streams", 1_000),
+    # No lower: a client that keeps to the limit still overruns it, because it forgets a call sooner than
+    # the server does, and the calls beyond it fail with UNAVAILABLE. Admission is what limits calls.
+    ("grpc.max_concurrent_streams", MAX_PENDING_CALLS),
 )
 
 

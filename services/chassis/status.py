@@ -6,6 +6,7 @@ where waiting helps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,10 +22,11 @@ INTERNAL_MESSAGE: Final = "internal error; the service's log has it under this i
 NANOSECONDS: Final = 1_000_000_000
 
 # A status travels in HTTP/2 headers, of which gRPC accepts 8 KiB. A call with a thousand empty inputs
-# must still be told that they are empty.
+# must still be told that they are empty. Bytes, because a Chinese character takes three of them.
 MAX_VIOLATIONS: Final = 20
-MAX_MESSAGE_CHARACTERS: Final = 1_000
-MAX_METADATA_CHARACTERS: Final = 500
+MAX_VIOLATIONS_BYTES: Final = 2_000
+MAX_MESSAGE_BYTES: Final = 1_000
+MAX_TEXT_BYTES: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +41,15 @@ class Status:
 def explained_status(error: Explained) -> Status:
     """Return the status of an error that callers are meant to see."""
     reason = Reason(error.reason)
-    metadata = {key: _shortened(value, MAX_METADATA_CHARACTERS) for key, value in error.metadata.items()}
+    metadata = {key: _shortened(value, MAX_TEXT_BYTES) for key, value in error.metadata.items()}
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)]
     if error.violations:
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=field, description=problem)
-            for field, problem in error.violations[:MAX_VIOLATIONS]
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=violations))
+        details.append(_bad_request(error.violations))
     if error.retry_after_seconds is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after_seconds * NANOSECONDS))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return _status(CODES[reason], _shortened(str(error), MAX_MESSAGE_CHARACTERS), details)
+    return _status(CODES[reason], _shortened(str(error), MAX_MESSAGE_BYTES), details)
 
 
 def internal_status(error_id: str) -> Status:
@@ -70,5 +68,23 @@ def _status(code: grpc.StatusCode, message: str, details: list[Message]) -> Stat
     return Status(code, message, ((DETAILS_KEY, encoded),))
 
 
+def _bad_request(violations: Sequence[tuple[str, str]]) -> error_details_pb2.BadRequest:
+    """Return the first violations, as many as may travel, and one at least."""
+    told = error_details_pb2.BadRequest()
+    for field, problem in violations[:MAX_VIOLATIONS]:
+        told.field_violations.add(
+            field=_shortened(field, MAX_TEXT_BYTES), description=_shortened(problem, MAX_TEXT_BYTES)
+        )
+        if told.ByteSize() > MAX_VIOLATIONS_BYTES:
+            del told.field_violations[max(1, len(told.field_violations) - 1) :]
+            break
+    return told
+
+
 def _shortened(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    """Return `text`, or as much of its beginning as `limit` bytes of UTF-8 hold, and an ellipsis."""
+    encoded = text.encode("utf-8", errors="replace")
+    if len(encoded) <= limit:
+        return encoded.decode()
+    kept = limit - len("…".encode())
+    return encoded[:kept].decode(errors="ignore") + "…"

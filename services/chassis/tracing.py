@@ -2,8 +2,8 @@
 
 On the server side this is opentelemetry-instrumentation-grpc, with health and reflection left out,
 whose long-lived streams it cannot handle. It takes every call that did not abort for a success, so
-`mark_ended` corrects the span of calls that were cancelled. On the client side its interceptor loses
-the call object; `client_span` is the few lines that are needed instead.
+`mark_ended` corrects the span of calls that were cancelled or refused. On the client side its
+interceptor loses the call object; `client_span` is the few lines that are needed instead.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 SCOPE: Final = "inglenook"
 EXEMPT_SERVICES: Final = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
+UNMARKED_FAILURES: Final = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+)
+"""Codes that the interceptor does not take for errors of the server, though here they tell of overload."""
 
 
 class Tracing:
@@ -36,11 +44,10 @@ class Tracing:
         """Return what has to stand before all other interceptors: it traces refused calls too."""
         if self._provider is None:
             return []
-        from opentelemetry.instrumentation.grpc import aio_server_interceptor, filters
+        from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
-        exempt = filters.any_of(*(filters.service_name(name) for name in EXEMPT_SERVICES))
         interceptor: grpc.aio.ServerInterceptor = aio_server_interceptor(  # type: ignore[no-untyped-call]
-            tracer_provider=self._provider, filter_=filters.negate(exempt)
+            tracer_provider=self._provider, filter_=_is_traced
         )
         return [interceptor]
 
@@ -52,7 +59,7 @@ class Tracing:
 
         span = trace.get_current_span()
         span.set_attribute("rpc.grpc.status_code", code.value[0])
-        if code in {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        if code in UNMARKED_FAILURES:
             span.set_status(trace.Status(trace.StatusCode.ERROR, code.name))
 
     @contextmanager
@@ -96,6 +103,12 @@ class Tracing:
         thread.start()
         thread.join(timeout_seconds)
         return flushed.is_set()
+
+
+def _is_traced(details: grpc.HandlerCallDetails) -> bool:
+    """Say whether a call gets a span. The interceptor fails on names that are not /service/method."""
+    service, _, method = details.method.removeprefix("/").partition("/")
+    return bool(service and method) and service not in EXEMPT_SERVICES
 
 
 def start_tracing(service: str, version: str, telemetry: Telemetry) -> Tracing:

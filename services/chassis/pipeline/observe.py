@@ -14,7 +14,10 @@ from services.chassis.deadline import has_passed
 from services.chassis.metrics import CallMetrics
 from services.chassis.pipeline.layer import Context, Handler, behaviors, rebuild
 
-CODES: Final[dict[object, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
+CODES: Final[dict[object, grpc.StatusCode]] = {
+    key: code for code in grpc.StatusCode for key in (code, code.value[0])
+}
+"""By what `context.code()` may return: the code that was aborted with, as a member or as its number."""
 
 
 class Observation:

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 
 import grpc
 
-from services.chassis.errors import Explained
+from services.chassis.errors import CODES, Explained, Relayed
 from services.chassis.pipeline.layer import Context, Handler, behaviors, rebuild
 from services.chassis.status import Status, explained_status, internal_status
 
@@ -68,7 +68,12 @@ class Translation:
             raise error
         if isinstance(error, grpc.aio.AbortError):
             raise error
-        status = explained_status(error) if isinstance(error, Explained) else _log_bug(error, method)
+        if isinstance(error, Relayed):
+            await context.abort(error.code, error.message, error.trailing_metadata)
+        if isinstance(error, Explained) and error.reason in CODES:
+            status = explained_status(error)
+        else:
+            status = _log_bug(error, method)
         identity: tuple[str, str | bytes] = (SERVED_BY_KEY, self._identity())
         metadata = (*status.trailing_metadata, identity)  # grpc.aio insists on a tuple
         await context.abort(status.code, status.message, metadata)
