@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -76,7 +77,9 @@ def locate(source: str, base: Path) -> Path:
     if scheme == "package":
         package, _, inside = place.partition("/")
         # The package is found, not imported: no code of it runs.
-        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        spec = None
+        with suppress(ValueError):  # of modules that were not imported from a file, such as __main__
+            spec = importlib.util.find_spec(package) if package.isidentifier() else None
         if spec is None or not spec.submodule_search_locations:
             message = f"the Python package {package} is not installed"
             raise ArtifactProblem(message)
@@ -101,7 +104,8 @@ def examine(folder: Path, onnx_file: str | None) -> Artifacts:
     config = _read_json(folder / CONFIG)
     graph = _find_graph(folder, onnx_file)
     weights = None if graph else _find_weights(folder, config)
-    deciding = [TOKENIZER, *(str(path.relative_to(folder)) for path in (graph, weights) if path)]
+    data = _find_data(graph) if graph else []
+    deciding = [TOKENIZER, *(str(path.relative_to(folder)) for path in (graph, weights, *data) if path)]
     if config:
         deciding.append(CONFIG)
     return Artifacts(
@@ -130,6 +134,15 @@ def _find_graph(folder: Path, onnx_file: str | None) -> Path | None:
     names = ", ".join(sorted(str(path.relative_to(folder)) for path in found))
     message = f"{folder} has several .onnx files ({names}); say which with onnx_file"
     raise ArtifactProblem(message)
+
+
+def _find_data(graph: Path) -> list[Path]:
+    """Return the files that large graphs keep their weights in; exporters name them after the graph."""
+    return sorted(
+        path
+        for path in graph.parent.iterdir()
+        if path.is_file() and path.name.startswith((f"{graph.name}.", f"{graph.name}_"))
+    )
 
 
 def _find_weights(folder: Path, config: Mapping[str, Any]) -> Path:
@@ -167,7 +180,8 @@ def _read_pooling(path: Path) -> Pooling | None:
 
 
 def _read_max_tokens(folder: Path, config: Mapping[str, Any]) -> int | None:
-    said = _read_json(folder / SENTENCE_CONFIG).get("max_seq_length", config.get("max_position_embeddings"))
+    said = _read_json(folder / SENTENCE_CONFIG).get("max_seq_length")
+    said = config.get("max_position_embeddings") if said is None else said  # it is null in some folders
     return int(said) if isinstance(said, int) else None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import platform
 import time
 from collections.abc import Sequence
@@ -25,12 +26,15 @@ from services.inference.batching import Runner
 from services.inference.encoding import Encoding
 from services.inference.session import ExecutionProvider, version
 
-CALIBRATION_VERSION: Final = 1
+CALIBRATION_VERSION: Final = 3
 TYPICAL_TOKENS: Final = 32
-SMALLEST_BATCH: Final = 64
-LARGEST_BATCH: Final = {"cpu": 1024, "openvino": 1024, "cuda": 65_536}
-GOOD_ENOUGH: Final = 0.97
-REPEATS: Final = 3
+BATCHES: Final = {
+    "cpu": (64, 128, 256, 384, 512, 768, 1024),
+    "openvino": (64, 128, 256, 384, 512, 768, 1024),
+    "cuda": (256, 1024, 4096, 8192, 16_384, 32_768, 65_536),
+}
+GOOD_ENOUGH: Final = 0.98
+MOST_PASSES: Final = 8
 TIME_LIMIT_SECONDS: Final = 1.5
 
 log: Final = logging.getLogger(__name__)
@@ -60,19 +64,22 @@ BUILT_IN: Final[dict[ExecutionProvider, Calibration]] = {
 
 
 def calibrate(runner: Runner, execution_provider: ExecutionProvider, max_tokens: int) -> Calibration:
-    """Run batches of growing size on all lanes at once, for little more than `TIME_LIMIT_SECONDS`."""
+    """Run batches of all sizes on all lanes at once, again and again for `TIME_LIMIT_SECONDS`.
+
+    The best time of each size counts: whatever else the machine does only ever makes a run slower. A model
+    that is slow gets through the smaller sizes only, once.
+    """
     length = min(TYPICAL_TOKENS, max_tokens)
-    measured: list[tuple[int, float]] = []
-    began = time.perf_counter()
+    batches = [[Encoding([0] * length)] * max(1, size // length) for size in BATCHES[execution_provider]]
+    best: dict[int, float] = {}
+    ends = time.perf_counter() + TIME_LIMIT_SECONDS
     with ThreadPoolExecutor(runner.lanes) as threads:
-        tokens = SMALLEST_BATCH
-        while tokens <= LARGEST_BATCH[execution_provider]:
-            batch = [Encoding([0] * length)] * max(1, tokens // length)
-            measured.append((length * len(batch), _best_time(runner, threads, batch)))
-            if time.perf_counter() - began > TIME_LIMIT_SECONDS:
+        for batch in batches * MOST_PASSES:
+            tokens = length * len(batch)
+            best[tokens] = min(best.get(tokens, math.inf), _time(runner, threads, batch))
+            if time.perf_counter() > ends:
                 break
-            tokens *= 2
-    return _choose(measured, runner.lanes)
+    return _choose(sorted(best.items()), runner.lanes)
 
 
 def cached(folder: Path, key: Sequence[object]) -> CalibrationFile:
@@ -91,7 +98,9 @@ class CalibrationFile:
     def read(self) -> Calibration | None:
         """Return what was remembered, or None."""
         with suppress(OSError, ValueError, TypeError):
-            return Calibration(**json.loads(self.path.read_text(encoding="utf-8")))
+            remembered = Calibration(**json.loads(self.path.read_text(encoding="utf-8")))
+            if all(number > 0 for number in asdict(remembered).values()):
+                return remembered
         return None
 
     def write(self, calibration: Calibration) -> None:
@@ -105,15 +114,12 @@ class CalibrationFile:
             log.warning("a calibration could not be remembered", extra={"error": error.strerror})
 
 
-def _best_time(runner: Runner, threads: ThreadPoolExecutor, batch: list[Encoding]) -> float:
-    """Return the shortest time in which all lanes run `batch` once each, in seconds."""
-    times = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        for run in [threads.submit(runner.run, batch, wide=False) for _ in range(runner.lanes)]:
-            run.result()
-        times.append(time.perf_counter() - began)
-    return min(times)
+def _time(runner: Runner, threads: ThreadPoolExecutor, batch: list[Encoding]) -> float:
+    """Return how long all lanes take to run `batch` once each, in seconds."""
+    began = time.perf_counter()
+    for run in [threads.submit(runner.run, batch, wide=False) for _ in range(runner.lanes)]:
+        run.result()
+    return time.perf_counter() - began
 
 
 def _choose(measured: Sequence[tuple[int, float]], lanes: int) -> Calibration:

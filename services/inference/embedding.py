@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import numpy as np
-
 from services.config import EmbedModel, Limits
 from services.inference.batching import Batcher
 from services.inference.errors import InvalidInput
@@ -45,14 +43,14 @@ class Embeddings:
     """What a call gets.
 
     Attributes:
-        vectors: fp32 [inputs, dimensions], in the order of the inputs.
+        vectors: One per input, fp32 [dimensions], in the order of the inputs.
         input_tokens: Tokens of all inputs, special tokens and prompts included, after truncation.
         tokenize_seconds: How long tokenizing took.
         queue_seconds: The longest that an input waited to be run.
         inference_seconds: The longest run of a batch that carried an input.
     """
 
-    vectors: Vectors
+    vectors: list[Vectors]
     input_tokens: int
     tokenize_seconds: float
     queue_seconds: float
@@ -110,14 +108,13 @@ class EmbeddingModel:
         texts = [prompt + text for text in inputs] if prompt else inputs
         tokenized = await self._tokenizer.encode(texts, options.truncation)
         outcome = await self._batcher.submit(tokenized.encodings, deadline=options.deadline)
-        parts = []
-        for first in range(0, len(outcome.rows), SLICE):
-            if first:
+        vectors: list[Vectors] = []
+        for index, row in enumerate(outcome.rows, start=1):
+            vectors.append(finish(row, dimensions=options.dimensions, normalize=options.normalize))
+            if index % SLICE == 0:
                 await asyncio.sleep(0)
-            rows = np.stack(outcome.rows[first : first + SLICE])
-            parts.append(finish(rows, dimensions=options.dimensions, normalize=options.normalize))
         return Embeddings(
-            vectors=parts[0] if len(parts) == 1 else np.concatenate(parts),
+            vectors=vectors,
             input_tokens=sum(map(len, tokenized.encodings)),
             tokenize_seconds=tokenized.seconds,
             queue_seconds=outcome.queue_seconds,

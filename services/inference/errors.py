@@ -77,7 +77,7 @@ class InputTooLong(InferenceError):
         ]
         longest = max(lengths.values())
         super().__init__(
-            f"{', '.join(lengths)} too long: {longest} tokens at most {limit}; "
+            f"{', '.join(lengths)} too long: {longest} tokens, {limit} at most; "
             "shorten the text or ask for truncation",
             metadata={"maxInputTokens": str(limit), "inputTokens": str(longest)},
             violations=violations,

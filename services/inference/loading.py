@@ -7,14 +7,17 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from tokenizers import Tokenizer as Library
+
 from services.config import EmbedModel, Engine, Limits
-from services.inference.artifacts import Artifacts, examine, locate
+from services.inference.artifacts import TOKENIZER, Artifacts, examine, locate
 from services.inference.batching import Batcher, BatchStats, Policy
-from services.inference.calibration import BUILT_IN, Calibration, cached, calibrate
+from services.inference.calibration import BATCHES, BUILT_IN, Calibration, cached, calibrate
 from services.inference.cpus import usable_cpus
 from services.inference.embedding import EmbeddingModel
 from services.inference.encoding import Encoding
@@ -23,9 +26,11 @@ from services.inference.graph.heads import EmbeddingHead, Pooling
 from services.inference.memory import resident_bytes
 from services.inference.runner import EmbeddingRunner, open_runner
 from services.inference.session import SessionSettings
-from services.inference.tokenizer import load_tokenizer
+from services.inference.tokenizer import Tokenizer, read_tokenizer
 
 Precision = Literal["fp32", "fp16", "bf16"]
+
+SHORT_TOKENS: Final = 8
 
 MAX_TOKENS_UNKNOWN: Final = 512
 """Where neither the configuration nor the artifacts say how long an input may be."""
@@ -87,7 +92,7 @@ class _Parts:
     runner: EmbeddingRunner
     facts: ModelFacts
     calibration: Calibration
-    tokenizer_file: Path
+    vocabulary: Library
 
 
 async def load_embedding_model(
@@ -99,7 +104,7 @@ async def load_embedding_model(
         ArtifactProblem: Its files are missing, damaged or not understood, or do not fit the section.
     """
     parts = await asyncio.to_thread(_load, section, workshop)
-    tokenizer = load_tokenizer(parts.tokenizer_file, parts.facts.max_input_tokens)
+    tokenizer = Tokenizer(parts.vocabulary, parts.facts.max_input_tokens)
     policy = _policy(workshop.limits, parts.calibration)
     batcher = Batcher(name, parts.runner, policy, observe)
     model = EmbeddingModel(section, workshop.limits, tokenizer, batcher, parts.facts.dimensions)
@@ -115,10 +120,12 @@ def _load(section: EmbedModel, workshop: Workshop) -> _Parts:
         raise ArtifactProblem(message)
     precision = _precision(section, workshop.engine, artifacts)
     max_tokens = _max_tokens(section, artifacts)
+    vocabulary = read_tokenizer(artifacts.folder / TOKENIZER, max_tokens)
     fingerprint = _fingerprint(section, workshop.engine, artifacts, (pooling, precision, max_tokens))
     runner = _open(artifacts, workshop, pooling, precision)
     dimensions = _warm_up(runner, max_tokens)
     calibration = _calibrate(runner, workshop, (fingerprint, runner.lanes), max_tokens)
+    _fill(runner, _largest_batch(workshop, calibration), max_tokens)
     facts = ModelFacts(
         fingerprint=fingerprint,
         architecture=artifacts.architecture,
@@ -130,7 +137,7 @@ def _load(section: EmbedModel, workshop: Workshop) -> _Parts:
         memory_bytes=max(0, resident_bytes() - before),
         load_seconds=time.perf_counter() - began,
     )
-    return _Parts(runner, facts, calibration, artifacts.folder / "tokenizer.json")
+    return _Parts(runner, facts, calibration, vocabulary)
 
 
 def _precision(section: EmbedModel, engine: Engine, artifacts: Artifacts) -> Precision:
@@ -176,19 +183,24 @@ def _open(
         device_id=engine.device_id,
         bf16=precision == "bf16",
     )
-    graph = artifacts.graph or _build(artifacts, workshop.cache, pooling, precision)
+    graph = artifacts.graph or _build(artifacts, workshop, pooling, precision)
     return open_runner(graph, settings, threads, pooling)
 
 
-def _build(artifacts: Artifacts, cache: Path, pooling: Pooling, precision: Precision) -> Path:
+def _build(artifacts: Artifacts, workshop: Workshop, pooling: Pooling, precision: Precision) -> Path:
     # onnx is only needed to build, which happens once per machine: starting without it is faster and
     # leaner.
-    from services.inference.graph.build import Checkpoint, build
+    from services.inference.graph.build import Checkpoint, Plan, build
 
     weights = artifacts.weights
     assert weights is not None, "artifacts without a graph have weights"
     checkpoint = Checkpoint(artifacts.config, weights, artifacts.sha256[weights.name])
-    return build(checkpoint, EmbeddingHead(pooling), "fp16" if precision == "fp16" else "fp32", cache)
+    plan = Plan(
+        head=EmbeddingHead(pooling),
+        precision="fp16" if precision == "fp16" else "fp32",
+        layout="packed" if workshop.engine.execution_provider == "cpu" else "padded",
+    )
+    return build(checkpoint, plan, workshop.cache)
 
 
 def _warm_up(runner: EmbeddingRunner, max_tokens: int) -> int:
@@ -202,6 +214,31 @@ def _warm_up(runner: EmbeddingRunner, max_tokens: int) -> int:
                 message = f"the model does not run on an input of {length} tokens: {error}"
                 raise ArtifactProblem(message) from error
     return dimensions
+
+
+def _largest_batch(workshop: Workshop, calibration: Calibration) -> int:
+    """Return how many tokens a batch may have, or as many as are worth trying out."""
+    allowed = workshop.limits.max_batch_tokens or calibration.max_batch_tokens
+    return min(allowed, BATCHES[workshop.engine.execution_provider][-1])
+
+
+def _fill(runner: EmbeddingRunner, tokens: int, max_tokens: int) -> None:
+    """Run batches of `tokens` on all lanes at once.
+
+    Memory that runs work in is taken once and kept. Taken now, it is part of what loading the model costs,
+    and the process does not grow later.
+    """
+    try:
+        with ThreadPoolExecutor(runner.lanes) as threads:
+            for length in (min(SHORT_TOKENS, max_tokens), max_tokens):
+                batch = [Encoding([0] * length)] * max(1, tokens // length)
+                for run in [threads.submit(runner.run, batch, wide=False) for _ in range(runner.lanes)]:
+                    run.result()
+    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+        message = (
+            f"the model does not run on batches of {tokens} tokens, set limits.max_batch_tokens: {error}"
+        )
+        raise ArtifactProblem(message) from error
 
 
 def _calibrate(

@@ -6,6 +6,7 @@ back; tests hold the two against each other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,14 +35,14 @@ def pool(hidden: Vectors, encodings: Sequence[Encoding], pooling: Pooling) -> Ve
     return np.asarray(pooled, dtype=np.float32)
 
 
-def finish(embeddings: Vectors, *, dimensions: int | None, normalize: bool) -> Vectors:
-    """Cut embeddings [count, width] to their first `dimensions` components, then scale them to length 1.
+def finish(embedding: Vectors, *, dimensions: int | None, normalize: bool) -> Vectors:
+    """Cut an embedding [width] to its first `dimensions` components, then scale it to length 1.
 
     In this order, so that a shortened embedding has length 1 as well (Kusupati et al. 2022,
     "Matryoshka Representation Learning", arXiv:2205.13147). A zero vector stays zero.
     """
-    kept = embeddings if dimensions is None else embeddings[:, :dimensions]
-    if normalize:
-        lengths = np.sqrt(np.einsum("ij,ij->i", kept, kept))
-        kept = kept / np.maximum(lengths, np.finfo(np.float32).tiny)[:, None]
-    return np.asarray(kept, dtype=np.float32)
+    kept = embedding if dimensions is None else embedding[:dimensions]
+    if not normalize:
+        return kept
+    length = math.sqrt(np.dot(kept, kept))
+    return kept * np.float32(1 / length) if length else kept

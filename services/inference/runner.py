@@ -63,6 +63,6 @@ def open_runner(path: Path, settings: SessionSettings, threads: int, pooling: Po
     if settings.execution_provider == "cuda":
         session = Session(path, replace(settings, threads=1))
         return EmbeddingRunner(session, None, DEVICE_LANES, pooling)
-    narrow = Session(path, replace(settings, threads=1))
+    narrow = Session(path, replace(settings, threads=1, lanes=threads))
     wide = Session(path, replace(settings, threads=threads)) if threads > 1 else None
     return EmbeddingRunner(narrow, wide, threads, pooling)

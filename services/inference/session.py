@@ -39,12 +39,14 @@ class SessionSettings:
     Attributes:
         execution_provider: What computes.
         threads: CPU threads per run.
+        lanes: How many runs go on at a time; only openvino has to know.
         device_id: Which GPU; only for cuda.
         bf16: Compute in bfloat16; only for openvino.
     """
 
     execution_provider: ExecutionProvider = "cpu"
     threads: int = 1
+    lanes: int = 1
     device_id: int = 0
     bf16: bool = False
 
@@ -53,12 +55,13 @@ class Session:
     """A graph, ready to run.
 
     Attributes:
+        settings: How it runs.
         inputs: The tensors that it asks for.
         pooled: Whether its output is one vector per text, not one per token.
     """
 
     def __init__(self, path: Path, settings: SessionSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._session = _open(path, settings)
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
         if unknown := self.inputs - KNOWN_INPUTS:
@@ -81,8 +84,8 @@ class Session:
         Raises:
             Exception: The graph cannot be run on these tensors; ONNX Runtime raises its own types.
         """
-        if self._settings.execution_provider == "cuda":
-            output = self._run_bound(feeds, "cuda", self._settings.device_id)
+        if self.settings.execution_provider == "cuda":
+            output = self._run_bound(feeds, "cuda", self.settings.device_id)
         else:
             output = self._session.run([self._output], dict(feeds))[0]
         return np.asarray(output, dtype=np.float32)
@@ -116,9 +119,14 @@ def _open(path: Path, settings: SessionSettings) -> onnxruntime.InferenceSession
     options.log_severity_level = ERRORS_ONLY
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
-    # Threads that spin while they wait take the cores from the other sessions and the event loop.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers: list[Any] = [(wanted, _provider_options(settings))]
+    # A memory plan for every shape pays where shapes repeat. Under load nearly every batch has its own, and
+    # the plans would pile up by the megabyte. Wide runs carry few entries: there are few shapes.
+    options.enable_mem_pattern = settings.threads > 1
+    # Threads of one run meet many times per millisecond, and those that sleep in between come late. Between
+    # runs they must not spin: the cores belong to the other sessions and the event loop then.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    providers: list[Any] = [(wanted, provider_options(settings))]
     if wanted != PROVIDERS["cpu"]:
         providers.append(PROVIDERS["cpu"])  # for the operators that the device has no kernel for
     try:
@@ -132,7 +140,8 @@ def _open(path: Path, settings: SessionSettings) -> onnxruntime.InferenceSession
     return session
 
 
-def _provider_options(settings: SessionSettings) -> dict[str, str]:
+def provider_options(settings: SessionSettings) -> dict[str, str]:
+    """Return what the execution provider is told."""
     if settings.execution_provider == "cuda":
         return {
             "device_id": str(settings.device_id),
@@ -141,8 +150,14 @@ def _provider_options(settings: SessionSettings) -> dict[str, str]:
             "use_tf32": "0",
         }
     if settings.execution_provider == "openvino":
-        precision = "bf16" if settings.bf16 else "f32"
-        plugin = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": settings.threads}
+        plugin = {
+            "INFERENCE_PRECISION_HINT": "bf16" if settings.bf16 else "f32",
+            # A stream runs one batch at a time; runs beyond the number of streams wait for each other.
+            "NUM_STREAMS": settings.lanes,
+            "INFERENCE_NUM_THREADS": settings.lanes * settings.threads,
+            # A pinned thread waits where it is when another process has its core.
+            "ENABLE_CPU_PINNING": False,
+        }
         return {"device_type": "CPU", "load_config": json.dumps({"CPU": plugin})}
     return {}
 

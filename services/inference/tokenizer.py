@@ -28,11 +28,16 @@ Truncation = Literal["none", "right", "left"]
 """Which side of a text that is too long is cut; none refuses it."""
 
 CHARACTERS_PER_TOKEN: Final = 250
-"""More than any token of any known vocabulary covers. A text is cut to this many characters per token of
-room before it is tokenized, so that absurdly long texts cost no more than long ones."""
+"""Far more than a token of prose covers. A text that may be truncated is cut to this many characters per
+token of room before it is tokenized, so that absurdly long texts cost no more than long ones. Only runs of
+thousands of blanks or of one word without an end would have given other tokens."""
 
 SLICE: Final = 32
 """A call's texts are queued in slices of this many."""
+
+SHORT_CHARACTERS: Final = 1_000
+"""A single text up to this length is tokenized on the event loop. That takes about 0.2 ms at most; going to
+another thread and back would cost as much processor time again."""
 
 LARGEST_PASS: Final = 256
 """A pass takes slices until it has this many texts, so that a large call does not hold up small ones."""
@@ -60,6 +65,7 @@ class Tokenizer:
     """
 
     def __init__(self, library: Library, max_tokens: int) -> None:
+        self._loop = asyncio.get_running_loop()
         self._library = library
         self._max_tokens = max_tokens
         self._specials = _specials_at_ends(library)
@@ -101,7 +107,9 @@ class Tokenizer:
         self._thread.shutdown(wait=False)
 
     async def _tokenize(self, texts: Sequence[str]) -> list[Encoding]:
-        loop = asyncio.get_running_loop()
+        if len(texts) == 1 and len(texts[0]) <= SHORT_CHARACTERS:
+            return [Encoding(self._library.encode(texts[0]).ids)]
+        loop = self._loop
         slices = [
             _Slice(texts[first : first + SLICE], loop.create_future())
             for first in range(0, len(texts), SLICE)
@@ -125,7 +133,7 @@ class Tokenizer:
         if turn:
             self._running = True
             texts = [text for part in turn for text in part.texts]
-            passing = asyncio.get_running_loop().run_in_executor(self._thread, self._encode_batch, texts)
+            passing = self._loop.run_in_executor(self._thread, self._encode_batch, texts)
             passing.add_done_callback(partial(self._end_pass, turn))
 
     def _end_pass(self, turn: list[_Slice], passing: asyncio.Future[list[Encoding]]) -> None:
@@ -178,6 +186,15 @@ def load_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
     Raises:
         ArtifactProblem: The file is missing or damaged, or leaves no room for text in `max_tokens`.
     """
+    return Tokenizer(read_tokenizer(path, max_tokens), max_tokens)
+
+
+def read_tokenizer(path: Path, max_tokens: int) -> Library:
+    """Read a `tokenizer.json`. Large vocabularies take a second: call it off the event loop.
+
+    Raises:
+        ArtifactProblem: The file is missing or damaged, or leaves no room for text in `max_tokens`.
+    """
     try:
         library = Library.from_file(str(path))
     except Exception as error:  # the library raises plain Exception
@@ -185,11 +202,10 @@ def load_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
         raise ArtifactProblem(message) from error
     library.no_padding()
     library.no_truncation()
-    tokenizer = Tokenizer(library, max_tokens)
     if sum(_specials_at_ends(library)) >= max_tokens:
         message = f"max_input_tokens {max_tokens} leaves no room beside the special tokens"
         raise ArtifactProblem(message)
-    return tokenizer
+    return library
 
 
 def _specials_at_ends(library: Library) -> tuple[int, int]:

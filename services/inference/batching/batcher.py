@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from services.inference.batching.entry import Entry, Outcome, Ticket
 from services.inference.batching.execution import Row, execute
 from services.inference.batching.policy import BatchStats, Policy, Runner
-from services.inference.batching.queue import Budget, EntryQueue
+from services.inference.batching.queue import LEAST_EFFICIENCY, Budget, EntryQueue
 from services.inference.encoding import Encoding
 from services.inference.errors import ModelNotReady, QueueFull
 
@@ -78,6 +78,7 @@ class Batcher:
         observe: Callable[[BatchStats], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._model = model
         self._runner = runner
@@ -116,8 +117,7 @@ class Batcher:
         if self._closed:
             raise ModelNotReady(self._model, "being unloaded", retry_after_seconds=1.0)
         self._admit(len(encodings))
-        loop = asyncio.get_running_loop()
-        ticket = Ticket(loop.create_future(), parameter, len(encodings), deadline, self._clock())
+        ticket = Ticket(self._loop.create_future(), parameter, len(encodings), deadline, self._clock())
         self._entering += len(encodings)
         self._idle.clear()
         try:
@@ -126,6 +126,9 @@ class Batcher:
                     await asyncio.sleep(0)
                 self._enter(ticket, first, encodings[first : first + SLICE])
             return await ticket.future
+        except asyncio.CancelledError:
+            ticket.leave()
+            raise
         finally:
             self._entering -= len(encodings) - len(ticket.entries)
             self._queue.discard(ticket.entries)
@@ -135,7 +138,7 @@ class Batcher:
         """Refuse new calls, finish those that were accepted, and end the worker threads."""
         self._closed = True
         await self._idle.wait()
-        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
+        await self._loop.run_in_executor(None, self._threads.shutdown)
 
     def _admit(self, count: int) -> None:
         policy, waiting = self._policy, len(self._queue) + self._entering
@@ -157,23 +160,24 @@ class Batcher:
         now = self._clock()
         while self._free_lanes and len(self._queue):
             oldest = self._queue.oldest()
-            if oldest.ticket.expired(now):
+            if oldest.ticket.is_over(now):
                 self._queue.discard(oldest.ticket.entries)
-            elif self._waits_for_more(oldest, now):
+            elif self._waits_for_more(now):
                 break
             else:
                 self._start(now)
 
-    def _waits_for_more(self, oldest: Entry, now: float) -> bool:
+    def _waits_for_more(self, now: float) -> bool:
         """Say whether a batch should not start yet, and see to it that it starts in time."""
-        delay = self._policy.max_queue_delay_seconds
-        if not delay or self._queue.tokens >= self._policy.max_batch_tokens:
+        policy, queue = self._policy, self._queue
+        delay = policy.max_queue_delay_seconds
+        if not delay or queue.tokens >= policy.max_batch_tokens or len(queue) >= policy.max_batch_size:
             return False
-        due = oldest.ticket.entered + delay
+        due = queue.longest_waiting().entered + delay
         if due <= now:
             return False
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(due - now, self._on_timer)
+            self._timer = self._loop.call_later(due - now, self._on_timer)
         return True
 
     def _on_timer(self) -> None:
@@ -184,29 +188,43 @@ class Batcher:
         """Take a batch from the queue and hand it to a worker thread.
 
         A runner that is idle and has fewer entries to run than lanes gives them all of its threads.
-        Otherwise each free lane gets its share of what waits, so that none is left with a remainder.
+        Otherwise each of several free lanes gets its share of what waits, with some room for padding, so that
+        none of them is left idle.
         """
         runner, policy = self._runner, self._policy
         idle = self._free_lanes == runner.lanes
         wide = runner.has_wide and idle and len(self._queue) < runner.lanes
-        share = -(-self._queue.tokens // (1 if wide else self._free_lanes))
-        budget = Budget(min(policy.max_batch_tokens, share), policy.max_batch_size, policy.overhead_tokens)
-        entries = [entry for entry in self._queue.take(budget) if not entry.ticket.expired(now)]
+        tokens = policy.max_batch_tokens
+        if self._free_lanes > 1 and not wide:
+            tokens = min(tokens, math.ceil(self._queue.tokens / self._free_lanes / LEAST_EFFICIENCY))
+        budget = Budget(tokens, policy.max_batch_size, policy.overhead_tokens)
+        entries = [entry for entry in self._queue.take(budget) if not entry.ticket.is_over(now)]
         if not entries:
             return
         for entry in entries:
             entry.ticket.began(now)
         batch = _Batch(entries, wide, tuple(now - entry.ticket.entered for entry in entries))
         self._free_lanes -= batch.lanes(runner)
-        encodings = [entry.encoding for entry in entries]
-        work = partial(execute, runner, encodings, wide=wide)
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        running.add_done_callback(partial(self._finish, batch))
+        self._threads.submit(self._run, batch)
 
-    def _finish(self, batch: _Batch, running: asyncio.Future[tuple[list[Row], float]]) -> None:
+    def _run(self, batch: _Batch) -> None:
+        """Run a batch, in a worker thread. Comes back to the event loop whatever happens.
+
+        Straight back: a future of an executor would take two more turns of the loop.
+        """
+        rows: list[Row] = [None] * len(batch.entries)
+        seconds = 0.0
+        try:
+            encodings = [entry.encoding for entry in batch.entries]
+            rows, seconds = execute(self._runner, encodings, wide=batch.wide)
+        except BaseException:  # a bug, outside the model: each of its entries fails
+            log.exception("a batch was lost")
+        finally:
+            self._loop.call_soon_threadsafe(self._finish, batch, rows, seconds)
+
+    def _finish(self, batch: _Batch, rows: list[Row], seconds: float) -> None:
         """Use the lane again, then hand out the rows of the batch that has finished."""
         self._free_lanes += batch.lanes(self._runner)
-        rows, seconds = _result(batch, running)
         try:
             self._dispatch()
         finally:
@@ -215,18 +233,9 @@ class Batcher:
                     entry.fail()
                 else:
                     entry.ticket.deliver(entry.index, row, seconds)
-            self._observe(batch.stats(rows, seconds))
             self._rest()
+            self._observe(batch.stats(rows, seconds))
 
     def _rest(self) -> None:
         if not len(self._queue) and not self._entering and self._free_lanes == self._runner.lanes:
             self._idle.set()
-
-
-def _result(batch: _Batch, running: asyncio.Future[tuple[list[Row], float]]) -> tuple[list[Row], float]:
-    """Return what a run gave. A run that broke outside the model, a bug, fails each of its entries."""
-    error = None if running.cancelled() else running.exception()
-    if error is None and not running.cancelled():
-        return running.result()
-    log.error("a batch was lost", exc_info=error)
-    return [None] * len(batch.entries), 0.0

@@ -75,8 +75,15 @@ class Ticket:
         if not self.future.done():
             self.future.set_exception(error)
 
-    def expired(self, now: float) -> bool:
-        """Say whether the caller's deadline has passed; if so, the call is resolved with that."""
+    def leave(self) -> None:
+        """Note that the caller is gone, whether or not it was told how the call ended."""
+        if not self.future.cancel() and not self.future.cancelled():
+            self.future.exception()  # a future complains about an exception that nobody looked at
+
+    def is_over(self, now: float) -> bool:
+        """Say whether nobody waits for more rows; a call whose deadline has passed is resolved with that."""
+        if self.future.done():
+            return True
         if self.deadline is None or now < self.deadline:
             return False
         self.fail(DeadlinePassed())

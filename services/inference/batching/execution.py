@@ -28,10 +28,14 @@ def execute(runner: Runner, encodings: Sequence[Encoding], *, wide: bool) -> tup
 def run_or_halve(runner: Runner, encodings: Sequence[Encoding], *, wide: bool) -> list[Row]:
     """Return a row per encoding. If the run fails, each half is run by itself, down to single entries.
 
-    One poisonous entry among n costs at most 2 log2(n) more runs, and its batch mates never notice.
+    One poisonous entry among n costs at most 2 ceil(log2(n)) more runs, and its batch mates never notice.
     """
     try:
-        return list(runner.run(encodings, wide=wide))
+        rows: list[Row] = list(runner.run(encodings, wide=wide))
+        if len(rows) == len(encodings):
+            return rows
+        message = f"the model returned {len(rows)} rows for {len(encodings)} inputs"
+        raise ValueError(message)
     except Exception as error:
         if len(encodings) == 1:
             # The text of the error is ONNX Runtime's and names operators and shapes, not the input.

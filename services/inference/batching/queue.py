@@ -6,9 +6,10 @@ its arrival plus the tokens of its call that stand before it, and the smallest t
 with one input that is the order of arrival; a call with a thousand inputs takes turns with the others.
 Virtual time advances with every token served, so no tag stays ahead of it for ever: nothing starves.
 
-Who runs along is a matter of length. A batch costs as many tokens as its longest entry times its size,
-plus a fixed part that is worth `overhead_tokens`. An entry joins only if that is cheaper than a run of
-its own.
+Who runs along is a matter of length. A batch is a rectangle, its longest entry times its size. The entry
+nearest in length joins as long as `LEAST_EFFICIENCY` of the rectangle are real tokens, or the padding that
+it causes is small change beside the fixed cost of a run of its own. Entries that are left may find a batch
+that fits them better.
 """
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from services.inference.batching.entry import Entry, Ticket
+
+LEAST_EFFICIENCY: Final = 0.88
+SMALL_CHANGE: Final = 0.25
+"""Share of a run's fixed cost that the padding caused by one entry may always be worth."""
 
 Key = tuple[float, int, Entry]
 
@@ -50,7 +56,7 @@ class EntryQueue:
         self._size = 0
         self._arrivals = 0
         self._virtual_time = 0.0
-        self._active_calls = 0
+        self._calls: dict[Ticket, None] = {}  # that have entries here, in the order in which they came
         self.tokens = 0
 
     def __len__(self) -> int:
@@ -75,42 +81,50 @@ class EntryQueue:
         """Return the entry that is next; the queue must not be empty."""
         return min(bucket[0] for bucket in self._by_length.values())[2]
 
+    def longest_waiting(self) -> Ticket:
+        """Return the call that has been here longest, whoever is next; the queue must not be empty."""
+        return next(iter(self._calls))
+
     def take(self, budget: Budget) -> list[Entry]:
         """Remove and return a batch: the next entry and those nearest to it in length.
 
-        The queue must not be empty. Entries come by ascending length.
+        The queue must not be empty.
         """
-        batch = [self.oldest()]
-        self._remove(batch[0])
-        longest = len(batch[0].encoding)
+        first = self.oldest()
+        batch = [first]
+        longest = real = len(first.encoding)
+        self._remove(first)
         while len(batch) < budget.size and self._size:
-            nearest = self._nearest(longest, len(batch), budget)
+            nearest = self._nearest(longest, real, len(batch), budget)
             if nearest is None:
                 break
             longest = max(longest, len(nearest.encoding))
+            real += len(nearest.encoding)
             self._remove(nearest)
             batch.append(nearest)
-        active = max(
-            1, self._active_calls + len({entry.ticket for entry in batch if not entry.ticket.queued})
-        )
-        self._virtual_time += sum(len(entry.encoding) for entry in batch) / active
-        batch.sort(key=lambda entry: len(entry.encoding))
+        finished = {entry.ticket for entry in batch if not entry.ticket.queued}
+        self._virtual_time += real / (len(self._calls) + len(finished))
         return batch
 
-    def _nearest(self, longest: int, size: int, budget: Budget) -> Entry | None:
-        """Return the entry that is cheapest to add to a batch of `size` entries, if one is worth adding."""
+    def _nearest(self, longest: int, real: int, size: int, budget: Budget) -> Entry | None:
+        """Return the entry that causes least padding in a batch of `size` entries, if one is worth adding."""
         place = bisect_left(self._lengths, longest + 1)
-        shorter = self._lengths[place - 1] if place else None
-        longer = self._lengths[place] if place < len(self._lengths) else None
-        choices = []
-        if shorter is not None and (size + 1) * longest <= budget.tokens:
-            choices.append((longest - shorter, shorter))
-        if longer is not None and (size + 1) * longer <= budget.tokens:
-            choices.append((size * (longer - longest), longer))
-        if not choices:
+        best: tuple[int, int] | None = None
+        for length in self._lengths[max(0, place - 1) : place + 1]:  # the nearest below and above
+            width = max(longest, length)
+            if width * (size + 1) > budget.tokens:
+                continue
+            padding = width * (size + 1) - real - length
+            if best is None or padding < best[0]:
+                best = (padding, length)
+        if best is None:
             return None
-        waste, length = min(choices)
-        return self._by_length[length][0][2] if waste <= budget.overhead_tokens else None
+        padding, length = best
+        worth_it = padding <= (1 - LEAST_EFFICIENCY) * max(longest, length) * (size + 1)
+        caused = padding - (longest * size - real)
+        if not worth_it and caused > SMALL_CHANGE * budget.overhead_tokens:
+            return None
+        return self._by_length[length][0][2]
 
     def _insert(self, entry: Entry) -> None:
         length = len(entry.encoding)
@@ -122,7 +136,9 @@ class EntryQueue:
         entry.waiting = True
         self._size += 1
         self.tokens += length
-        self._count(entry.ticket, +1)
+        if not entry.ticket.queued:
+            self._calls[entry.ticket] = None
+        entry.ticket.queued += 1
 
     def _remove(self, entry: Entry) -> None:
         length = len(entry.encoding)
@@ -134,9 +150,6 @@ class EntryQueue:
         entry.waiting = False
         self._size -= 1
         self.tokens -= length
-        self._count(entry.ticket, -1)
-
-    def _count(self, ticket: Ticket, change: int) -> None:
-        self._active_calls -= ticket.queued > 0
-        ticket.queued += change
-        self._active_calls += ticket.queued > 0
+        entry.ticket.queued -= 1
+        if not entry.ticket.queued:
+            del self._calls[entry.ticket]

@@ -7,16 +7,17 @@ from typing import Any, Final
 
 from services.inference.errors import ArtifactProblem
 from services.inference.graph import bert
+from services.inference.graph.layout import Layout
 from services.inference.graph.nodes import GraphWriter
 from services.inference.graph.weights import Weights
 
-Encoder = Callable[[GraphWriter, Weights], str]
-"""Adds an encoder to a graph and returns the name of its last hidden state."""
+Encoder = Callable[[GraphWriter, Weights, Layout], str]
+"""Adds an encoder to a graph and returns the name of its last hidden state, [batch, tokens, width]."""
 
 
 def _bert(config: Mapping[str, Any]) -> Encoder:
     shape = bert.BertConfig.read(config)
-    return lambda graph, weights: bert.add_encoder(graph, shape, weights)
+    return lambda graph, weights, layout: bert.BertEncoder(graph, shape, weights, layout).add()
 
 
 ARCHITECTURES: Final[Mapping[str, Callable[[Mapping[str, Any]], Encoder]]] = {"bert": _bert}

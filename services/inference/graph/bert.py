@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.inference.errors import ArtifactProblem
+from services.inference.graph.layout import Layout
 from services.inference.graph.nodes import GraphWriter
 from services.inference.graph.weights import Weights
 
@@ -40,21 +41,17 @@ class BertConfig:
             ArtifactProblem: A number is missing or not a number, or the model has a variation of the
                 architecture that this builder does not know.
         """
-        try:
-            result = cls(
-                vocab_size=int(config["vocab_size"]),
-                hidden_size=int(config["hidden_size"]),
-                layers=int(config["num_hidden_layers"]),
-                heads=int(config["num_attention_heads"]),
-                intermediate_size=int(config["intermediate_size"]),
-                positions=int(config["max_position_embeddings"]),
-                token_types=int(config["type_vocab_size"]),
-                epsilon=float(config.get("layer_norm_eps", 1e-12)),
-                activation=str(config.get("hidden_act", "gelu")),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            message = f"config.json: {error} is missing or not a number"
-            raise ArtifactProblem(message) from error
+        result = cls(
+            vocab_size=_whole(config, "vocab_size"),
+            hidden_size=_whole(config, "hidden_size"),
+            layers=_whole(config, "num_hidden_layers"),
+            heads=_whole(config, "num_attention_heads"),
+            intermediate_size=_whole(config, "intermediate_size"),
+            positions=_whole(config, "max_position_embeddings"),
+            token_types=_whole(config, "type_vocab_size"),
+            epsilon=_epsilon(config),
+            activation=str(config.get("hidden_act", "gelu")),
+        )
         if config.get("position_embedding_type", "absolute") != "absolute":
             message = "config.json: only absolute position embeddings can be built; give an .onnx file"
             raise ArtifactProblem(message)
@@ -70,95 +67,111 @@ class BertConfig:
         return result
 
 
-def add_encoder(graph: GraphWriter, config: BertConfig, weights: Weights) -> str:
-    """Add the encoder to `graph`.
+def _whole(config: Mapping[str, Any], name: str) -> int:
+    value = config.get(name)
+    if not isinstance(value, int) or value < 1:
+        message = f"config.json: {name} is missing or not a whole number of 1 or more"
+        raise ArtifactProblem(message)
+    return value
 
-    Reads the graph inputs `input_ids`, `attention_mask` and `token_type_ids`, all int64 [batch, tokens].
-    Returns the name of the last hidden state [batch, tokens, hidden_size], of the graph's type.
+
+def _epsilon(config: Mapping[str, Any]) -> float:
+    value = config.get("layer_norm_eps", 1e-12)
+    if not isinstance(value, (int, float)):
+        message = "config.json: layer_norm_eps is not a number"
+        raise ArtifactProblem(message)
+    return float(value)
+
+
+class BertEncoder:
+    """Adds BERT's encoder to a graph, layer by layer.
+
+    Args:
+        graph: Has the inputs `input_ids`, `attention_mask` and `token_type_ids`, int64 [batch, tokens].
+        config: The shape of the encoder.
+        weights: Its checkpoint.
+        layout: How tokens are laid out between the layers.
     """
-    x = _embeddings(graph, config, weights)
-    masked = _attention_bias(graph)
-    for index in range(config.layers):
-        x = _layer(graph, config, weights, f"encoder.layer.{index}", (x, masked))
-    return x
 
+    def __init__(self, graph: GraphWriter, config: BertConfig, weights: Weights, layout: Layout) -> None:
+        self._graph = graph
+        self._config = config
+        self._weights = weights
+        self._layout = layout
 
-def _embeddings(graph: GraphWriter, config: BertConfig, weights: Weights) -> str:
-    hidden = config.hidden_size
+    def add(self) -> str:
+        """Add it and return the name of its last hidden state, [batch, tokens, hidden_size]."""
+        x = self._embeddings()
+        masked = self._attention_bias()
+        for index in range(self._config.layers):
+            x = self._layer(f"encoder.layer.{index}", x, masked)
+        return self._layout.unpack(self._graph, x)
 
-    def table(name: str, rows: int) -> str:
-        full = f"embeddings.{name}.weight"
-        return graph.tensor(full, weights.get(full, rows, hidden))
+    def _embeddings(self) -> str:
+        graph, config, layout = self._graph, self._config, self._layout
+        words = graph.call("Gather", [self._table("word", config.vocab_size), layout.input_ids])
+        positions = layout.positions(graph, self._table("position", config.positions))
+        types = graph.call("Gather", [self._table("token_type", config.token_types), layout.token_type_ids])
+        total = graph.call("Add", [graph.call("Add", [words, positions]), types])
+        return self._norm("embeddings.LayerNorm", total)
 
-    words = graph.call("Gather", [table("word_embeddings", config.vocab_size), "input_ids"])
-    tokens = graph.call("Shape", ["input_ids"], start=1, end=2)
-    positions = table("position_embeddings", config.positions)
-    places = graph.call("Slice", [positions, graph.integers(0), tokens])
-    types = graph.call("Gather", [table("token_type_embeddings", config.token_types), "token_type_ids"])
-    total = graph.call("Add", [graph.call("Add", [words, places]), types])
-    return _norm(graph, config, weights, "embeddings.LayerNorm", total)
+    def _table(self, kind: str, rows: int) -> str:
+        name = f"embeddings.{kind}_embeddings.weight"
+        return self._graph.tensor(name, self._weights.get(name, rows, self._config.hidden_size))
 
+    def _attention_bias(self) -> str:
+        """Return what is added to the attention scores: 0 for tokens, `MASKED` for padding."""
+        graph = self._graph
+        mask = graph.call("Cast", ["attention_mask"], to=graph.float_type)
+        mask = graph.call("Unsqueeze", [mask, graph.integers(1, 2)])
+        padding = graph.call("Sub", [graph.scalar("one", 1), mask])
+        return graph.call("Mul", [padding, graph.scalar("masked", MASKED)])
 
-def _attention_bias(graph: GraphWriter) -> str:
-    """Return what is added to the attention scores: 0 for tokens, `MASKED` for padding."""
-    mask = graph.call("Cast", ["attention_mask"], to=graph.float_type)
-    mask = graph.call("Unsqueeze", [mask, graph.integers(1, 2)])
-    one = graph.scalar("one", 1)
-    padding = graph.call("Sub", [one, mask])
-    return graph.call("Mul", [padding, graph.scalar("masked", MASKED)])
+    def _layer(self, name: str, x: str, masked: str) -> str:
+        graph = self._graph
+        attended = self._dense(f"{name}.attention.output.dense", self._attention(name, x, masked))
+        x = self._norm(f"{name}.attention.output.LayerNorm", graph.call("Add", [attended, x]))
+        widened = self._activation(self._dense(f"{name}.intermediate.dense", x))
+        narrowed = self._dense(f"{name}.output.dense", widened)
+        return self._norm(f"{name}.output.LayerNorm", graph.call("Add", [narrowed, x]))
 
+    def _attention(self, name: str, x: str, masked: str) -> str:
+        """Multi-head attention (Vaswani et al. 2017, arXiv:1706.03762) before its output projection."""
+        graph, config = self._graph, self._config
+        size = config.hidden_size // config.heads
+        split = graph.integers(0, 0, config.heads, size)
 
-def _layer(
-    graph: GraphWriter, config: BertConfig, weights: Weights, name: str, inputs: tuple[str, str]
-) -> str:
-    x, masked = inputs
-    hidden, inner = config.hidden_size, config.intermediate_size
-    attended = _attention(graph, config, weights, f"{name}.attention", (x, masked))
-    attended = _linear(graph, weights, f"{name}.attention.output.dense", attended, (hidden, hidden))
-    x = _norm(graph, config, weights, f"{name}.attention.output.LayerNorm", graph.call("Add", [attended, x]))
-    widened = _linear(graph, weights, f"{name}.intermediate.dense", x, (inner, hidden))
-    narrowed = _linear(
-        graph, weights, f"{name}.output.dense", _activation(graph, config, widened), (hidden, inner)
-    )
-    return _norm(graph, config, weights, f"{name}.output.LayerNorm", graph.call("Add", [narrowed, x]))
+        def heads(part: str, order: list[int]) -> str:
+            projected = self._layout.unpack(graph, self._dense(f"{name}.attention.self.{part}", x))
+            return graph.call("Transpose", [graph.call("Reshape", [projected, split])], perm=order)
 
+        query, key = heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1])
+        value = heads("value", [0, 2, 1, 3])
+        scale = graph.scalar("attention_scale", math.sqrt(size))
+        scores = graph.call("Div", [graph.call("MatMul", [query, key]), scale])
+        shares = graph.call("Softmax", [graph.call("Add", [scores, masked])], axis=-1)
+        mixed = graph.call("Transpose", [graph.call("MatMul", [shares, value])], perm=[0, 2, 1, 3])
+        return self._layout.pack(graph, mixed, config.hidden_size)
 
-def _attention(
-    graph: GraphWriter, config: BertConfig, weights: Weights, name: str, inputs: tuple[str, str]
-) -> str:
-    """Multi-head attention (Vaswani et al. 2017, arXiv:1706.03762) before its output projection."""
-    x, masked = inputs
-    hidden, size = config.hidden_size, config.hidden_size // config.heads
-    split = graph.integers(0, 0, config.heads, size)
+    def _activation(self, x: str) -> str:
+        graph = self._graph
+        if self._config.activation == "relu":
+            return graph.call("Relu", [x])
+        if self._config.activation == "gelu":  # written out: the form that ONNX Runtime fuses with the bias
+            erf = graph.call("Erf", [graph.call("Div", [x, graph.scalar("sqrt_2", math.sqrt(2))])])
+            grown = graph.call("Mul", [x, graph.call("Add", [erf, graph.scalar("one", 1)])])
+            return graph.call("Mul", [grown, graph.scalar("half", 0.5)])
+        return graph.call("Gelu", [x], approximate="tanh")
 
-    def heads(part: str, order: list[int]) -> str:
-        projected = _linear(graph, weights, f"{name}.self.{part}", x, (hidden, hidden))
-        return graph.call("Transpose", [graph.call("Reshape", [projected, split])], perm=order)
+    def _dense(self, name: str, x: str) -> str:
+        config = self._config
+        wide = config.intermediate_size
+        out = wide if ".intermediate." in name else config.hidden_size
+        into = wide if name.endswith("output.dense") and ".attention." not in name else config.hidden_size
+        weight, bias = self._weights.get(f"{name}.weight", out, into), self._weights.get(f"{name}.bias", out)
+        return self._graph.linear(x, name, weight, bias)
 
-    query, key, value = heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]), heads("value", [0, 2, 1, 3])
-    scale = graph.scalar("attention_scale", math.sqrt(size))
-    scores = graph.call("Div", [graph.call("MatMul", [query, key]), scale])
-    shares = graph.call("Softmax", [graph.call("Add", [scores, masked])], axis=-1)
-    mixed = graph.call("Transpose", [graph.call("MatMul", [shares, value])], perm=[0, 2, 1, 3])
-    return graph.call("Reshape", [mixed, graph.integers(0, 0, hidden)])
-
-
-def _activation(graph: GraphWriter, config: BertConfig, x: str) -> str:
-    if config.activation == "relu":
-        return graph.call("Relu", [x])
-    if config.activation == "gelu":  # erf, written out: the form that ONNX Runtime fuses with the bias
-        root = graph.scalar("sqrt_2", math.sqrt(2))
-        erf = graph.call("Erf", [graph.call("Div", [x, root])])
-        grown = graph.call("Mul", [x, graph.call("Add", [erf, graph.scalar("one", 1)])])
-        return graph.call("Mul", [grown, graph.scalar("half", 0.5)])
-    return graph.call("Gelu", [x], approximate="tanh")
-
-
-def _linear(graph: GraphWriter, weights: Weights, name: str, x: str, shape: tuple[int, int]) -> str:
-    return graph.linear(x, name, weights.get(f"{name}.weight", *shape), weights.get(f"{name}.bias", shape[0]))
-
-
-def _norm(graph: GraphWriter, config: BertConfig, weights: Weights, name: str, x: str) -> str:
-    weight = weights.get(f"{name}.weight", config.hidden_size)
-    bias = weights.get(f"{name}.bias", config.hidden_size)
-    return graph.layer_norm(x, name, weight, bias, config.epsilon)
+    def _norm(self, name: str, x: str) -> str:
+        weight = self._weights.get(f"{name}.weight", self._config.hidden_size)
+        bias = self._weights.get(f"{name}.bias", self._config.hidden_size)
+        return self._graph.layer_norm(x, name, weight, bias, self._config.epsilon)

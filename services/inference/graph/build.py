@@ -24,10 +24,11 @@ from onnx import helper
 
 from services.inference.errors import ArtifactProblem
 from services.inference.graph.architectures import encoder_for
+from services.inference.graph.layout import LayoutName, layout_for
 from services.inference.graph.nodes import IR_VERSION, OPSET, GraphWriter
 from services.inference.graph.weights import open_weights
 
-BUILDER_VERSION: Final = 1
+BUILDER_VERSION: Final = 2
 """Part of every cache key. Raise it whenever the same checkpoint would give another graph."""
 
 INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
@@ -53,28 +54,48 @@ class Head(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a graph is built from."""
+    """What a graph is built from.
+
+    Attributes:
+        config: The parsed `config.json`.
+        weights: The safetensors file.
+        sha256: SHA-256 of the weights, lowercase hex.
+    """
 
     config: Mapping[str, Any]
     weights: Path
     sha256: str
-    """SHA-256 of the weights, lowercase hex."""
 
 
-def build(checkpoint: Checkpoint, head: Head, precision: Precision, cache: Path) -> Path:
-    """Return the ONNX file of `checkpoint` with `head`, building it if the cache does not have it.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is built from it.
+
+    Attributes:
+        head: What stands on top of the encoder.
+        precision: Number format of weights and arithmetic.
+        layout: How tokens are laid out between the layers.
+    """
+
+    head: Head
+    precision: Precision = "fp32"
+    layout: LayoutName = "packed"
+
+
+def build(checkpoint: Checkpoint, plan: Plan, cache: Path) -> Path:
+    """Return the ONNX file of `checkpoint` built as `plan` says; it is built unless the cache has it.
 
     Raises:
         ArtifactProblem: The checkpoint is damaged or cannot be built, or the cache cannot be written.
     """
-    folder = cache / "graphs" / _key(checkpoint, head, precision)
+    folder = cache / "graphs" / _key(checkpoint, plan)
     if (folder / GRAPH_FILE).is_file():
         return folder / GRAPH_FILE
     encoder = encoder_for(checkpoint.config)
-    graph = GraphWriter(half=precision == "fp16")
-    log.info("building a graph", extra={"weights": checkpoint.weights.name, "head": head.key})
+    graph = GraphWriter(half=plan.precision == "fp16")
+    log.info("building a graph", extra={"weights": str(checkpoint.weights), "head": plan.head.key})
     with open_weights(checkpoint.weights) as weights:
-        output = head.add(graph, encoder(graph, weights))
+        output = plan.head.add(graph, encoder(graph, weights, layout_for(plan.layout, graph)))
         try:
             _publish(graph, output, folder)
         except OSError as error:
@@ -83,8 +104,9 @@ def build(checkpoint: Checkpoint, head: Head, precision: Precision, cache: Path)
     return folder / GRAPH_FILE
 
 
-def _key(checkpoint: Checkpoint, head: Head, precision: Precision) -> str:
-    parts = [BUILDER_VERSION, checkpoint.sha256, dict(checkpoint.config), head.key, precision]
+def _key(checkpoint: Checkpoint, plan: Plan) -> str:
+    choices = [plan.head.key, plan.precision, plan.layout]
+    parts = [BUILDER_VERSION, checkpoint.sha256, dict(checkpoint.config), choices]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -93,7 +115,11 @@ def _publish(graph: GraphWriter, output: str, folder: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     try:
         external = _write_weights(graph, scratch / DATA_FILE)
-        (scratch / GRAPH_FILE).write_bytes(_model(graph, output, external).SerializeToString())
+        with (scratch / GRAPH_FILE).open("wb") as file:
+            file.write(_model(graph, output, external).SerializeToString())
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.chmod(0o755)  # temporary folders are private; a cache may be shared
         try:
             scratch.rename(folder)
         except OSError:
