@@ -2,7 +2,18 @@
 
 import sys
 
-from services.chassis.main import main
-from services.embed.app import build
+from services.config import environment
 
-sys.exit(main("embed", build))
+
+def run() -> int:
+    """Run the service; return its exit code."""
+    environment.prepare_native_libraries()
+    # Only now: importing these imports gRPC, which reads its environment once.
+    from services.chassis.main import main
+    from services.embed.app import build
+
+    return main("embed", build)
+
+
+if __name__ == "__main__":
+    sys.exit(run())

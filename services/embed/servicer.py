@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -102,16 +103,14 @@ def _options(request: EmbedRequest, context: Context) -> EmbedOptions:
     )
 
 
-async def _encode(vectors: Vectors, *, packed: bool) -> list[Embedding]:
+async def _encode(vectors: Sequence[Vectors], *, packed: bool) -> list[Embedding]:
     """Return embeddings as messages, without holding the event loop for long."""
     embeddings: list[Embedding] = []
-    little_endian = vectors.astype("<f4", copy=False)
-    for first in range(0, len(vectors), SLICE):
-        if first:
-            await asyncio.sleep(0)
-        rows = little_endian[first : first + SLICE]
+    for index, vector in enumerate(vectors, start=1):
         if packed:
-            embeddings += [Embedding(packed=row.tobytes()) for row in rows]
+            embeddings.append(Embedding(packed=vector.astype("<f4", copy=False).tobytes()))
         else:
-            embeddings += [Embedding(values=row) for row in rows.tolist()]
+            embeddings.append(Embedding(values=vector.tolist()))
+        if index % SLICE == 0:
+            await asyncio.sleep(0)
     return embeddings

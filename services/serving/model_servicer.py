@@ -20,6 +20,7 @@ from inglenook.model.v1 import (
     UnloadModelResponse,
 )
 
+from services.chassis.errors import InvalidRequest
 from services.inference.errors import ModelFailed
 from services.inference.registry import ModelState, Registry
 from services.serving.wire import CAPABILITIES, model_info
@@ -37,6 +38,8 @@ class ModelServicer(ModelServiceServicer):
         """List models in the order of the configuration."""
         del context
         wanted = request.capability
+        if wanted not in {Capability.CAPABILITY_UNSPECIFIED, *CAPABILITIES.values()}:
+            raise InvalidRequest([("capability", "has a value that this version does not know")])
         statuses = [
             status
             for status in self._registry.statuses()
