@@ -1,0 +1,1 @@
+"""Service: the one address for everything the cluster can do."""

@@ -1,0 +1,32 @@
+"""What only a router has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from services.chassis.errors import CallError, Reason
+
+NO_ROUTE: Final = "the configuration has no route for it; add one under [routes]"
+
+
+class NoBackend(CallError):
+    """No backend could answer."""
+
+    reason = Reason.NO_BACKEND
+
+    def __init__(self, capability: str, detail: str) -> None:
+        super().__init__(f"no backend for {capability}: {detail}", metadata={"capability": capability})
+
+
+class UnknownModel(CallError):
+    """The configuration names no such model."""
+
+    reason = Reason.MODEL_NOT_FOUND
+
+    def __init__(self, known: Iterable[str]) -> None:
+        names = list(known)
+        super().__init__(
+            f"there is no such model; models here: {', '.join(names) or 'none'}",
+            metadata={"models": ",".join(names)},
+        )
