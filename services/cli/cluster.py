@@ -1,0 +1,186 @@
+"""The services as child processes of this one, for a laptop, the demo, the benchmarks and the tests."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+from services.cli.client import serves
+from services.config import ConfigurationFile, environment, is_literal, split_address
+
+POLL_SECONDS: Final = 0.05
+STOP_SECONDS: Final = 30.0
+LOG_TAIL_LINES: Final = 12
+EMBED_SERVICE: Final = "inglenook.embed.v1.EmbedService"
+
+
+class ClusterFailed(Exception):
+    """A service did not start, or ended by itself; the message says which and quotes its log."""
+
+
+@dataclass(slots=True)
+class Child:
+    """One service process.
+
+    Attributes:
+        name: Name of the service.
+        listen: Where its gRPC server listens.
+        process: The process.
+        log: What it wrote; None when it writes to this process's standard error.
+        health: The gRPC service whose health says that it is ready; empty for the process as a whole.
+    """
+
+    name: str
+    listen: str
+    process: subprocess.Popen[bytes]
+    log: Path | None
+    health: str = ""
+
+    def serving(self) -> bool:
+        """Say whether its health is SERVING."""
+        return serves(self.listen, self.health)
+
+    def signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def tail(self) -> str:
+        """Return the last lines of its log."""
+        if self.log is None or not self.log.is_file():
+            return ""
+        return "\n".join(
+            self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        )
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Service processes that are started and stopped together.
+
+    Attributes:
+        file: The configuration that all of them read.
+        logs: Folder for their logs; None sends them to this process's standard error.
+        arguments: Command-line arguments for each of them.
+        variables: Environment variables to set for them.
+        children: The processes, engines first, the router last.
+    """
+
+    file: ConfigurationFile
+    logs: Path | None = None
+    arguments: Sequence[str] = ()
+    variables: dict[str, str] = field(default_factory=dict)
+    children: list[Child] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start_all(self) -> None:
+        """Start every service that there is work for, one process per endpoint on this host."""
+        for index, endpoint in enumerate(self.engine_endpoints()):
+            self.start("embed", endpoint, metrics=index == 0)
+        router = self.start("router", self.file.configuration.services.router.listen)
+        if self.children[0] is not router:
+            router.health = EMBED_SERVICE  # a router that has not found its backends yet is of no use
+
+    def engine_endpoints(self) -> Sequence[str]:
+        """Return where embed replicas have to listen: the endpoints of its route that are on this host."""
+        configuration = self.file.configuration
+        if not any(model.capability == "embed" for model in configuration.models.values()):
+            return ()
+        names = configuration.routes.get("embed", ())
+        endpoints = [endpoint for name in names for endpoint in configuration.backend(name).endpoints]
+        return [endpoint for endpoint in endpoints if is_literal(split_address(endpoint)[0])]
+
+    def start(self, name: str, listen: str, *, metrics: bool = True) -> Child:
+        """Start one service; returns at once, before it listens."""
+        command = [sys.executable, "-m", f"services.{name}", "--config", str(self.file.path)]
+        command += ["--listen", listen, *self.arguments, *(() if metrics else ("--no-metrics",))]
+        log = self.logs / f"{name}-{split_address(listen)[1]}.log" if self.logs is not None else None
+        output: IO[bytes] | None = log.open("ab") if log is not None else None
+        try:
+            process = subprocess.Popen(
+                command,
+                stderr=output,
+                env=environment.child_environment(**self.variables),
+                start_new_session=True,  # Ctrl-C is for this process, which then stops them in order
+            )
+        finally:
+            if output is not None:
+                output.close()
+        child = Child(name, listen, process, log)
+        self.children.append(child)
+        return child
+
+    def wait_until_serving(
+        self,
+        seconds: float,
+        tell: Callable[[str], None] = lambda _: None,
+        give_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Wait until every process says SERVING.
+
+        Args:
+            seconds: How long to wait at most.
+            tell: Called with what is being waited for, again and again.
+            give_up: Asked again and again whether to stop waiting.
+
+        Raises:
+            ClusterFailed: One has ended, or not all of them serve in time.
+        """
+        due = time.monotonic() + seconds
+        waiting = list(self.children)
+        while waiting and not give_up():
+            tell(", ".join(child.name for child in waiting))
+            self.check_alive()
+            waiting = [child for child in waiting if not child.serving()]
+            if waiting and time.monotonic() > due:
+                names = ", ".join(f"{child.name} at {child.listen}" for child in waiting)
+                message = f"not serving after {seconds:.0f} s: {names}\n{waiting[0].tail()}".rstrip()
+                raise ClusterFailed(message)
+            time.sleep(POLL_SECONDS)
+
+    def check_alive(self) -> None:
+        """Make sure that no process has ended.
+
+        Raises:
+            ClusterFailed: One has.
+        """
+        for child in self.children:
+            if (code := child.process.poll()) is not None:
+                message = f"{child.name} ended with exit code {code}\n{child.tail()}".rstrip()
+                raise ClusterFailed(message)
+
+    def stop(self) -> None:
+        """Stop the router, then the engines, each gently; what does not stop is killed."""
+        for child in reversed(self.children):
+            child.signal(signal.SIGCONT)  # one that was frozen could not stop
+            child.signal(signal.SIGTERM)
+            if child.name == "router":
+                _wait(child)
+        for child in self.children:
+            _wait(child)
+        self.children.clear()
+
+
+def _wait(child: Child) -> None:
+    try:
+        child.process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.process.kill()
+        child.process.wait()

@@ -1,0 +1,1 @@
+"""The commands of `inglenook`, one module each."""

@@ -1,0 +1,77 @@
+"""`inglenook models`: what the cluster can run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from inglenook.common.v1 import Capability, ModelInfo, ModelState, Precision
+from inglenook.model.v1 import ListModelsRequest, ListModelsResponse, ModelServiceStub
+from rich.markup import escape
+from rich.table import Table
+
+from services.cli.console import Output, as_dict, table
+from services.cli.session import TIMEOUT_SECONDS, AsJson, RouterAddress, Timeout, calling
+
+models = typer.Typer(help="What the cluster can run.", no_args_is_help=True)
+
+COLORS = {
+    ModelState.MODEL_STATE_READY: "green",
+    ModelState.MODEL_STATE_LOADING: "yellow",
+    ModelState.MODEL_STATE_FAILED: "red",
+}
+
+
+class CapabilityName(StrEnum):
+    """What can be asked of a model."""
+
+    CHAT = "chat"
+    EMBED = "embed"
+    RERANK = "rerank"
+    NLI = "nli"
+
+
+CapabilityOption = Annotated[
+    CapabilityName | None, typer.Option("--capability", help="Only models that can do this.")
+]
+
+
+@models.command("list")
+def list_models(
+    capability: CapabilityOption = None,
+    router: RouterAddress = None,
+    timeout: Timeout = TIMEOUT_SECONDS,
+    as_json: AsJson = False,
+) -> None:
+    """List the models and how each of them is."""
+    output = Output(as_json=as_json)
+    wanted = Capability.Value(f"CAPABILITY_{capability.name if capability else 'UNSPECIFIED'}")
+    with calling(output, router, timeout, "asking for models") as client:
+        stub = ModelServiceStub(client.channel)
+        answer = client.call(stub.ListModels, ListModelsRequest(capability=wanted))
+    listed: ListModelsResponse = answer.message
+    output.json(as_dict(listed))
+    output.show(_listed(listed.models) if listed.models else "no models")
+
+
+def _listed(infos: Iterable[ModelInfo]) -> Table:
+    made = table(
+        "MODEL", "CAPABILITY", "STATE", ">DIMENSIONS", ">MAX TOKENS", "PRECISION", ">MEMORY", "SOURCE"
+    )
+    for one in infos:
+        color = COLORS.get(one.state, "dim")
+        made.add_row(
+            one.name,
+            Capability.Name(one.capability).removeprefix("CAPABILITY_").lower(),
+            f"[{color}]{ModelState.Name(one.state).removeprefix('MODEL_STATE_').lower()}[/]",
+            str(one.dimensions or ""),
+            str(one.max_input_tokens or ""),
+            Precision.Name(one.precision).removeprefix("PRECISION_").lower() if one.precision else "",
+            f"{one.memory_bytes / 2**20:.0f} MiB" if one.memory_bytes else "",
+            one.source,
+        )
+        if one.state_detail:
+            made.add_row("", "", f"[dim]{escape(one.state_detail)}[/]")
+    return made
