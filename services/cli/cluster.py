@@ -153,7 +153,7 @@ class Cluster:
                 names = ", ".join(f"{child.name} at {child.listen}" for child in waiting)
                 message = f"not serving after {seconds:.0f} s: {names}\n{waiting[0].tail()}".rstrip()
                 raise ClusterFailed(message)
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # no event loop here; the processes are what takes the time
 
     def check_alive(self) -> None:
         """Make sure that no process has ended.
