@@ -322,7 +322,9 @@ class ModelInfo(_message.Message):
     state: Global___ModelState.ValueType
     """Where the model is in its life."""
     state_detail: _builtins.str
-    """One sentence about `state`, for people. Set when the model is FAILED or its state is not known."""
+    """One sentence about `state`, for people: why the model FAILED, what is being done while it is
+    LOADING, or why its state is not known. Else empty.
+    """
     source: _builtins.str
     """Where the artifacts come from, as the configuration says it: `package:…`, `hf:…` or `dir:…`.
     Empty for chat models.
@@ -337,7 +339,9 @@ class ModelInfo(_message.Message):
     architecture: _builtins.str
     """Model family as the artifact calls it, for example `bert`."""
     precision: Global___Precision.ValueType
-    """Number format that the model runs in."""
+    """Number format that the execution provider computes in. A ready-made graph may hold weights in
+    another one.
+    """
     execution_provider: _builtins.str
     """ONNX Runtime execution provider: `cpu`, `cuda` or `openvino`. Empty for chat models."""
     max_input_tokens: _builtins.int
@@ -349,7 +353,9 @@ class ModelInfo(_message.Message):
     pooling: Global___Pooling.ValueType
     """How token vectors become an embedding. Unspecified unless the capability is embed."""
     memory_bytes: _builtins.int
-    """Memory that loading the model added to the process, in bytes, as measured. 0 when not loaded."""
+    """Memory that the model takes, in bytes: how far the process grew when it was opened. While no
+    measurement was possible without disturbance, 2.5 times its weights. 0 when not loaded.
+    """
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The model's own class names in the order of its outputs. Empty unless the capability is nli."""

@@ -80,7 +80,8 @@ class ModelServiceServicer(object):
     def GetModel(self, request, context):
         """Describes one model. Safe to retry.
 
-        Errors: NOT_FOUND with MODEL_NOT_FOUND.
+        Errors: NOT_FOUND with MODEL_NOT_FOUND; asked of a service that does not have the model,
+        INVALID_ARGUMENT with WRONG_CAPABILITY. The same holds for the methods below.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

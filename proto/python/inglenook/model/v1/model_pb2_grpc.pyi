@@ -43,7 +43,8 @@ class ModelServiceStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]
     """Describes one model. Safe to retry.
 
-    Errors: NOT_FOUND with MODEL_NOT_FOUND.
+    Errors: NOT_FOUND with MODEL_NOT_FOUND; asked of a service that does not have the model,
+    INVALID_ARGUMENT with WRONG_CAPABILITY. The same holds for the methods below.
     """
     LoadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]
     """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
@@ -82,7 +83,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]  # type: ignore[assignment]
     """Describes one model. Safe to retry.
 
-    Errors: NOT_FOUND with MODEL_NOT_FOUND.
+    Errors: NOT_FOUND with MODEL_NOT_FOUND; asked of a service that does not have the model,
+    INVALID_ARGUMENT with WRONG_CAPABILITY. The same holds for the methods below.
     """
     LoadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]  # type: ignore[assignment]
     """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
@@ -130,7 +132,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_pb2.GetModelResponse, _abc.Awaitable[_model_pb2.GetModelResponse]]:
         """Describes one model. Safe to retry.
 
-        Errors: NOT_FOUND with MODEL_NOT_FOUND.
+        Errors: NOT_FOUND with MODEL_NOT_FOUND; asked of a service that does not have the model,
+        INVALID_ARGUMENT with WRONG_CAPABILITY. The same holds for the methods below.
         """
 
     @_abc_1.abstractmethod

@@ -61,11 +61,13 @@ class InferRequest(_message.Message):
     INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the names that exist.
     """
     truncation: _common_pb2.Truncation.ValueType
-    """What to do with a pair that is too long. Default: refuse it with INPUT_TOO_LONG."""
+    """What to do with a pair that is too long; see `Pair.premise`. Default: refuse it with
+    INPUT_TOO_LONG. A hypothesis that leaves no room for a premise is refused in any case.
+    """
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
         """Pairs to judge, 1 to `limits.max_client_batch_size` (1,024 unless configured), else
-        INVALID_REQUEST.
+        INVALID_REQUEST. Equal pairs are computed once.
         """
 
     def __init__(
@@ -85,8 +87,9 @@ Global___InferRequest: _TypeAlias = InferRequest  # noqa: Y015
 
 @_typing.final
 class InferResult(_message.Message):
-    """Probabilities for one pair. The fields that are present add up to 1. A model with two classes
-    leaves out what it cannot tell apart.
+    """Probabilities for one pair. The fields that are present add up to 1, unless the model has a class
+    of its own for everything that is not entailment: what is missing to 1 is that class, and neither
+    of the other two fields is present. `ModelInfo.labels` tells the model's own classes.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -187,15 +190,19 @@ class ClassifyRequest(_message.Message):
     INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the names that exist.
     """
     hypothesis_template: _builtins.str
-    """Sentence that a label is put into. Must contain `{}` once, else INVALID_REQUEST. Default:
-    `This example is {}.`
+    """Sentence that a label is put into, in place of `{}`, which it must contain once; at most 1,000
+    characters. Else INVALID_REQUEST. Other braces, in the template or in a label, mean nothing.
+    Default: `This example is {}.`
     """
     multi_label: _builtins.bool
     """False (default): the labels exclude each other and the scores of a text add up to 1.
-    True: every label is judged on its own, from 0 to 1.
+    True: every label is judged on its own, from 0 to 1: entailment against contradiction, or
+    against the other class of a model with two.
     """
     truncation: _common_pb2.Truncation.ValueType
-    """What to do with a text that is too long. Default: refuse it with INPUT_TOO_LONG."""
+    """What to do with a text that is too long beside a hypothesis. The text is cut, never the
+    hypothesis. Default: refuse it with INPUT_TOO_LONG.
+    """
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Texts to classify, 1 to `limits.max_client_batch_size` (1,024 unless configured). None may be
@@ -205,7 +212,8 @@ class ClassifyRequest(_message.Message):
     @_builtins.property
     def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Candidate labels, 1 or more, none empty, no two equal. The number of inputs times the number
-        of labels is bounded by `limits.max_client_batch_size` as well. Else INVALID_REQUEST.
+        of labels is bounded by `limits.max_client_batch_size` as well. Else INVALID_REQUEST. A single
+        label is judged on its own, as with `multi_label`: its score is not 1 by construction.
         """
 
     def __init__(

@@ -45,15 +45,21 @@ class RerankRequest(_message.Message):
     return_documents: _builtins.bool
     """Repeat each document's text in its result. Default: false."""
     raw_scores: _builtins.bool
-    """Return the model's raw logits instead of scores between 0 and 1. Default: false."""
+    """Return what the model computed instead of scores between 0 and 1: a cross-encoder's logit, or
+    the second minus the first where it has two; a bi-encoder's cosine of the two embeddings.
+    Default: false.
+    """
     truncation: _common_pb2.Truncation.ValueType
     """What to do when a query and a document together are too long; the document is cut, never the
-    query. Default: refuse with INPUT_TOO_LONG.
+    query, and a query that leaves no room is refused all the same. A bi-encoder reads each by
+    itself, so there the query's length takes nothing from the documents. Default: refuse with
+    INPUT_TOO_LONG.
     """
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Documents to score, 1 to `limits.max_client_batch_size` (1,024 unless configured). None may be
-        empty. Else INVALID_REQUEST, which names the document, for example `documents[7]`.
+        empty. Else INVALID_REQUEST, which names the document, for example `documents[7]`. A document
+        that is given more than once is computed once.
         """
 
     def __init__(
@@ -89,7 +95,9 @@ class RerankResult(_message.Message):
     index: _builtins.int
     """Position of the document in the request, from 0."""
     score: _builtins.float
-    """Relevance. 0 to 1 unless the request asked for raw scores. Only scores of one model compare."""
+    """Relevance. 0 to 1 unless the request asked for raw scores: the sigmoid of a cross-encoder's raw
+    score, (1 + cosine) / 2 of a bi-encoder's. Only scores of one model compare.
+    """
     document: _builtins.str
     """The document's text, when the request asked for it."""
     def __init__(
@@ -130,7 +138,9 @@ class RerankResponse(_message.Message):
 
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
-        """Tokens of all query-document pairs that were computed for this call."""
+        """Tokens of all query-document pairs that were computed for this call; for a bi-encoder, of the
+        query and of the documents.
+        """
 
     @_builtins.property
     def timings(self) -> _common_pb2.Timings:
