@@ -6,7 +6,8 @@ from services.config.problems import ConfigurationInvalid, Problem
 from services.config.secrets import Secret, SecretUnavailable, resolve
 from services.config.sections.base import Capability
 from services.config.sections.engine import Engine, Limits
-from services.config.sections.models import EmbedModel
+from services.config.sections.hub import Hub
+from services.config.sections.models import AnyModel, EmbedModel, Model, NliModel, Pooling, RerankModel
 from services.config.sections.network import (
     Backend,
     Channels,
@@ -18,6 +19,7 @@ from services.config.sections.network import (
 from services.config.sections.operations import Shutdown, Telemetry
 
 __all__ = [
+    "AnyModel",
     "Backend",
     "Capability",
     "Channels",
@@ -26,8 +28,13 @@ __all__ = [
     "ConfigurationInvalid",
     "EmbedModel",
     "Engine",
+    "Hub",
     "Limits",
+    "Model",
+    "NliModel",
+    "Pooling",
     "Problem",
+    "RerankModel",
     "Secret",
     "SecretUnavailable",
     "Service",

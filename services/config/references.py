@@ -63,11 +63,17 @@ def shared_addresses(data: Mapping[str, Any]) -> Iterator[Problem]:
 
 def missing_secrets(data: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield a problem for every secret that is referred to and cannot be had now."""
-    for header, reference in _table(_table(data, "telemetry"), "otlp_headers").items():
+    headers = _table(_table(data, "telemetry"), "otlp_headers")
+    references: dict[tuple[str, ...], Any] = {
+        ("telemetry", "otlp_headers", header): reference for header, reference in headers.items()
+    }
+    if token := _table(data, "hub").get("token"):
+        references["hub", "token"] = token
+    for path, reference in references.items():
         try:
             resolve(str(reference))
         except SecretUnavailable as error:
-            yield Problem(dotted("telemetry", "otlp_headers", header), str(error), "set it before starting")
+            yield Problem(dotted(*path), str(error), "set it before starting")
         except ValueError:
             continue  # no reference: told as a problem of the section itself
 

