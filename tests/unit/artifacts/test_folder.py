@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
-from services.inference.artifacts import examine, locate
-from services.inference.errors import ArtifactProblem
+from services.artifacts import ArtifactProblem, Origins, Wanted, examine, locate
+from services.config import RerankModel
+from services.inference.loading import embedding_recipe, reranking_recipe
+from tests.support.engine_parts import section
 from tests.support.tiny import write_model
+
+CROSS_ENCODER = RerankModel(capability="rerank", source="dir:anywhere")
 
 
 @pytest.fixture
@@ -32,6 +36,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     assert "some_model" not in sys.modules
 
 
+def find(source: str, base: Path) -> Path:
+    """Locate a folder that needs no download."""
+    return locate(Wanted(source), Origins(base, base / "cache"))
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file."""
     path.parent.mkdir(exist_ok=True)
@@ -40,7 +49,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def test_package_source_is_a_folder_inside_an_installed_package(tmp_path: Path, package: str) -> None:
     """The package is found, not imported: no code of it runs."""
-    found = locate(f"package:{package}/inside", tmp_path)
+    found = find(f"package:{package}/inside", tmp_path)
 
     assert found == tmp_path / "site" / "some_model" / "inside"
     assert examine(found, None).architecture == "bert"
@@ -48,7 +57,7 @@ def test_package_source_is_a_folder_inside_an_installed_package(tmp_path: Path, 
 
 def test_package_without_a_folder_is_the_package_itself(tmp_path: Path, package: str) -> None:
     """Some packages are nothing but a model."""
-    assert locate(f"package:{package}", tmp_path) == tmp_path / "site" / "some_model"
+    assert find(f"package:{package}", tmp_path) == tmp_path / "site" / "some_model"
 
 
 @pytest.mark.parametrize(
@@ -58,19 +67,19 @@ def test_package_without_a_folder_is_the_package_itself(tmp_path: Path, package:
 def test_missing_package_is_named(tmp_path: Path, name: str) -> None:
     """The commonest cause is an extra that was not installed."""
     with pytest.raises(ArtifactProblem, match=f"^the Python package {name} is not installed$"):
-        locate(f"package:{name}/inside", tmp_path)
+        find(f"package:{name}/inside", tmp_path)
 
 
 def test_missing_folder_inside_a_package_is_named(tmp_path: Path, package: str) -> None:
     """Another version of the package may have it elsewhere."""
     with pytest.raises(ArtifactProblem, match=r"there is no folder .*some_model/elsewhere"):
-        locate(f"package:{package}/elsewhere", tmp_path)
+        find(f"package:{package}/elsewhere", tmp_path)
 
 
 def test_relative_folders_start_at_the_base(tmp_path: Path, folder: Path) -> None:
     """Which is where the configuration file is, not where the process was started."""
-    assert locate("dir:model", tmp_path) == folder
-    assert locate(f"dir:{folder}", Path("/")) == folder
+    assert find("dir:model", tmp_path) == folder
+    assert find(f"dir:{folder}", Path("/")) == folder
 
 
 def test_home_directories_are_understood(
@@ -79,7 +88,7 @@ def test_home_directories_are_understood(
     """`dir:~/models/x` is what people write."""
     monkeypatch.setenv("HOME", str(tmp_path))
 
-    assert locate("dir:~/model", Path("/")) == folder
+    assert find("dir:~/model", Path("/")) == folder
 
 
 @pytest.mark.parametrize("name", ["nowhere", "model/tokenizer.json"])
@@ -87,7 +96,7 @@ def test_home_directories_are_understood(
 def test_missing_folder_is_named(tmp_path: Path, name: str) -> None:
     """A file is no folder either."""
     with pytest.raises(ArtifactProblem, match=f"^there is no folder {tmp_path / name}$"):
-        locate(f"dir:{name}", tmp_path)
+        find(f"dir:{name}", tmp_path)
 
 
 def test_whole_folder_is_described(folder: Path) -> None:
@@ -175,7 +184,7 @@ def test_chosen_onnx_file_must_exist(folder: Path) -> None:
     """Falling back to another one would run something that nobody asked for."""
     (folder / "model.onnx").write_bytes(b"graph")
 
-    with pytest.raises(ArtifactProblem, match=r"model has no other.onnx$"):
+    with pytest.raises(ArtifactProblem, match=r"model has no other.onnx; it has model.onnx$"):
         examine(folder, "other.onnx")
 
 
@@ -209,7 +218,14 @@ def test_weights_without_a_config_say_what_they_lack(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["config.json", "1_Pooling/config.json", "sentence_bert_config.json"])
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b'{"a": ', "cannot be read"), (b"\xff\xfe", "cannot be read"), (b"[1]", "does not hold a JSON object")],
+    [
+        (b'{"a": ', "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"[1]", "does not hold a JSON object"),
+        (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "cannot be read"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "cannot be read"),
+    ],
+    ids=["broken", "bytes", "list", "deep", "huge number"],
 )
 def test_damaged_json_is_a_problem_that_names_the_file(
     folder: Path, name: str, content: bytes, told: str
@@ -241,13 +257,19 @@ def test_pooling_is_unknown_without_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "flags", [["max_tokens"], ["mean_tokens", "cls_token"], ["mean_tokens", "weightedmean_tokens"], []]
 )
-def test_pooling_that_is_not_known_is_refused(folder: Path, flags: list[str]) -> None:
-    """Two at once are concatenated by sentence-transformers; here that would be another embedding."""
+def test_pooling_that_is_not_known_is_told_to_models_that_need_it(folder: Path, flags: list[str]) -> None:
+    """Two at once are another embedding; sections that say how to pool, and cross-encoders, need not mind."""
     path = folder / "1_Pooling" / "config.json"
     write_json(path, {"pooling_mode_lasttoken": False, **{f"pooling_mode_{flag}": True for flag in flags}})
 
-    with pytest.raises(ArtifactProblem, match=r"1_Pooling/config.json asks for a pooling that is not known"):
-        examine(folder, None)
+    artifacts = examine(folder, None)
+
+    assert artifacts.pooling is None
+    told = r"^1_Pooling/config.json asks for a pooling that is not known; set pooling$"
+    with pytest.raises(ArtifactProblem, match=told):
+        embedding_recipe.purpose(section("dir:anywhere"), artifacts)
+    assert embedding_recipe.purpose(section("dir:anywhere", pooling="cls"), artifacts).pooling == "cls"
+    assert reranking_recipe.purpose(CROSS_ENCODER, artifacts).pooling is None
 
 
 @pytest.mark.parametrize(
@@ -258,6 +280,19 @@ def test_longest_input_is_what_the_folder_says(folder: Path, said: dict[str, Any
     write_json(folder / "sentence_bert_config.json", said)
 
     assert examine(folder, None).max_tokens == limit
+
+
+@pytest.mark.parametrize("odd", [[1], {"a": 1}, None, True, 1.5, float("inf"), "bert"])
+def test_settings_of_another_type_than_they_should_be_say_nothing(folder: Path, odd: Any) -> None:
+    """Files come from anywhere; what cannot be meant must not end in a bug."""
+    write_json(folder / "config.json", dict.fromkeys(("model_type", "max_position_embeddings"), odd))
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": odd})
+    write_json(folder / "1_Pooling" / "config.json", {"pooling_mode_mean_tokens": odd})
+
+    artifacts = examine(folder, None)
+
+    assert artifacts.architecture == (odd if isinstance(odd, str) else "")
+    assert (artifacts.positions, artifacts.max_tokens) == (None, None)
 
 
 def test_longest_input_is_unknown_where_nothing_says_it(tmp_path: Path) -> None:
