@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from services.inference.artifacts import examine
+from services.artifacts import examine, examine_adapter
 from services.inference.encoding import Encoding
 from services.inference.graph.build import Checkpoint, Plan, build
 from services.inference.padding import pad
@@ -18,21 +18,26 @@ from services.inference.session import Session, SessionSettings
 from tests.support.numpy_bert import NumpyBert
 
 
-def checkpoint(folder: Path) -> Checkpoint:
-    """Return the checkpoint of a model's folder."""
+def checkpoint(folder: Path, adapter: Path | None = None) -> Checkpoint:
+    """Return the checkpoint of a model's folder, with the adapter of another."""
     artifacts = examine(folder, None)
     assert artifacts.weights is not None
-    return Checkpoint(artifacts.config, artifacts.weights, artifacts.sha256[artifacts.weights.name])
+    return Checkpoint(
+        artifacts.config,
+        artifacts.weights,
+        artifacts.sha256[artifacts.weights.name],
+        examine_adapter(adapter) if adapter else None,
+    )
 
 
-def build_graph(folder: Path, plan: Plan) -> Path:
+def build_graph(folder: Path, plan: Plan, adapter: Path | None = None) -> Path:
     """Build the model of `folder` as `plan` says, into a cache beside it."""
-    return build(checkpoint(folder), plan, folder.parent / "cache")
+    return build(checkpoint(folder, adapter), plan, folder.parent / "cache")
 
 
-def open_graph(folder: Path, plan: Plan) -> Session:
+def open_graph(folder: Path, plan: Plan, adapter: Path | None = None) -> Session:
     """Build the model of `folder` as `plan` says, and open it on the CPU."""
-    return Session(build_graph(folder, plan), SessionSettings())
+    return Session(build_graph(folder, plan, adapter), SessionSettings())
 
 
 def run(session: Session, encodings: Sequence[Encoding]) -> NDArray[np.float32]:

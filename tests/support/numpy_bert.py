@@ -1,9 +1,12 @@
-"""BERT's forward pass in plain numpy: one text at a time, in double precision, without batches or padding.
+"""The forward pass of BERT and RoBERTa in plain numpy: one text at a time, without batches or padding.
+
+Everything is in double precision.
 
 Written from the papers' formulas and not from the graph builder, which is held against it:
 Devlin et al. 2018 (arXiv:1810.04805) for the encoder, Vaswani et al. 2017 (arXiv:1706.03762) for attention,
 Ba et al. 2016 (arXiv:1607.06450) for layer normalization, Hendrycks and Gimpel 2016 (arXiv:1606.08415) for
-GELU and its approximation.
+GELU and its approximation, Liu et al. 2019 (arXiv:1907.11692) for RoBERTa, of which the paper says little:
+fairseq counts its positions from the padding token's id, and so do all who have come after it.
 """
 
 from __future__ import annotations
@@ -51,10 +54,10 @@ ACTIVATIONS: Final[Mapping[str, Callable[[Doubles], Doubles]]] = {
 
 @dataclass(frozen=True)
 class NumpyBert:
-    """An encoder.
+    """An encoder, with a head if its weights have one.
 
     Attributes:
-        tensors: Its weights, under the names of BERT's checkpoints.
+        tensors: Its weights, under the names of BERT's checkpoints, with or without the model's name before.
         config: Its `config.json`.
     """
 
@@ -64,7 +67,7 @@ class NumpyBert:
     def hidden(self, ids: Sequence[int], type_ids: Sequence[int] | None = None) -> Doubles:
         """Return the last hidden state of one text, [tokens, hidden_size]."""
         words = self._tensor("embeddings.word_embeddings.weight")[list(ids)]
-        positions = self._tensor("embeddings.position_embeddings.weight")[: len(ids)]
+        positions = self._tensor("embeddings.position_embeddings.weight")[self._positions(ids)]
         types = self._tensor("embeddings.token_type_embeddings.weight")[list(type_ids or [0] * len(ids))]
         x = self._norm("embeddings.LayerNorm", words + positions + types)
         for index in range(self.config["num_hidden_layers"]):
@@ -77,6 +80,23 @@ class NumpyBert:
         if pooling == "mean":
             return np.asarray(hidden.mean(axis=0))
         return np.asarray(hidden[0 if pooling == "cls" else -1])
+
+    def logits(self, ids: Sequence[int], type_ids: Sequence[int] | None = None) -> Doubles:
+        """Return one number per label."""
+        first = self.hidden(ids, type_ids)[0]
+        if self.config["model_type"] == "bert":
+            return self._dense("classifier", np.tanh(self._dense("pooler.dense", first)))
+        return self._dense("classifier.out_proj", np.tanh(self._dense("classifier.dense", first)))
+
+    def _positions(self, ids: Sequence[int]) -> list[int]:
+        if self.config["model_type"] == "bert":
+            return list(range(len(ids)))
+        padding = self.config["pad_token_id"]
+        positions, seen = [], 0
+        for one in ids:
+            seen += one != padding
+            positions.append(padding if one == padding else padding + seen)
+        return positions
 
     def _layer(self, name: str, x: Doubles) -> Doubles:
         attended = self._dense(f"{name}.attention.output.dense", self._attention(f"{name}.attention.self", x))
@@ -104,4 +124,5 @@ class NumpyBert:
         return np.asarray(scaled * self._tensor(f"{name}.weight") + self._tensor(f"{name}.bias"))
 
     def _tensor(self, name: str) -> Doubles:
-        return np.asarray(self.tensors[name], dtype=np.float64)
+        places = [place + name for place in ("", "bert.", "roberta.") if place + name in self.tensors]
+        return np.asarray(self.tensors[places[0]], dtype=np.float64)

@@ -1,8 +1,12 @@
-"""Small models for tests: a BERT with random weights and a vocabulary of letters and a few words."""
+"""Small models for tests: a BERT with random weights and a vocabulary of letters and a few words.
+
+The weights are the same, bit for bit, wherever numpy draws the same numbers.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,22 +35,68 @@ class Shape:
 
 
 def write_model(
-    folder: Path, *, shape: Shape | None = None, seed: int = 7, pooling: str | None = "mean", **config: Any
+    folder: Path,
+    *,
+    shape: Shape | None = None,
+    seed: int = 7,
+    pooling: str | None = "mean",
+    labels: int | None = None,
+    **config: Any,
 ) -> Path:
-    """Write a whole model folder and return it. `config` is added to `config.json`."""
+    """Write a whole model folder and return it.
+
+    Args:
+        folder: Where to.
+        shape: Its numbers.
+        seed: Another seed gives other weights.
+        pooling: What the folder says about pooling, if anything.
+        labels: How many labels it tells apart; None for an encoder without such a head.
+        config: Added to `config.json`.
+    """
     shape = shape or Shape()
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder / "tokenizer.json")
+    tensors = weights(shape, seed)
+    if labels is not None:
+        width = shape.hidden_size
+        layers = {"bert.pooler.dense": (width, width), "classifier": (labels, width)}
+        tensors = {f"bert.{name}": tensor for name, tensor in tensors.items()} | dense_layers(layers, seed)
+        config = classifies("Bert", labels) | config
+    save_file(tensors, folder / "model.safetensors")
     content = {"model_type": "bert", "hidden_act": "gelu", "layer_norm_eps": 1e-12, **asdict(shape), **config}
     (folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
-    save_file(weights(shape, seed), folder / "model.safetensors")
+    write_pooling(folder, pooling)
+    return folder
+
+
+def write_pooling(folder: Path, pooling: str | None) -> None:
+    """Write what a model's folder says about pooling, if anything."""
     if pooling is not None:
         flags = {"cls": "cls_token", "mean": "mean_tokens", "last_token": "lasttoken"}
         (folder / "1_Pooling").mkdir(exist_ok=True)
         (folder / "1_Pooling" / "config.json").write_text(
             json.dumps({f"pooling_mode_{flags[pooling]}": True}), encoding="utf-8"
         )
-    return folder
+
+
+def classifies(family: str, labels: int) -> dict[str, Any]:
+    """Return what `config.json` says of a model with a head whose labels nobody has named."""
+    names = [f"LABEL_{index}" for index in range(labels)]
+    return {
+        "architectures": [f"{family}ForSequenceClassification"],
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
+
+
+def dense_layers(sizes: Mapping[str, tuple[int, int]], seed: int = 7) -> dict[str, NDArray[np.float32]]:
+    """Return random weights [out, in] and biases [out] of layers, for heads."""
+    random = np.random.default_rng([seed, 1])
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for name, (out, into) in sizes.items():
+        tensors[f"{name}.weight"] = random.normal(0, 0.3, (out, into)).astype(np.float32)
+        tensors[f"{name}.bias"] = random.normal(0, 0.3, out).astype(np.float32)
+    return tensors
 
 
 def write_tokenizer(path: Path) -> Tokenizer:

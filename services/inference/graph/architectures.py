@@ -5,22 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from services.inference.errors import ArtifactProblem
+from services.artifacts import ArtifactProblem
 from services.inference.graph import bert
-from services.inference.graph.layout import Layout
+from services.inference.graph.layout import Layout, Reads
 from services.inference.graph.nodes import GraphWriter
 from services.inference.graph.weights import Weights
 
-Encoder = Callable[[GraphWriter, Weights, Layout], str]
-"""Adds an encoder to a graph and returns the name of its last hidden state, [batch, tokens, width]."""
+Encoder = Callable[[GraphWriter, Weights, Layout, Reads], str]
+"""Adds an encoder to a graph and returns the name of its last hidden state: [batch, tokens, width], or
+[batch, width] where only first tokens are wanted."""
 
 
 def _bert(config: Mapping[str, Any]) -> Encoder:
-    shape = bert.BertConfig.read(config)
-    return lambda graph, weights, layout: bert.BertEncoder(graph, shape, weights, layout).add()
+    return _encoder(bert.BertConfig.read(config))
 
 
-ARCHITECTURES: Final[Mapping[str, Callable[[Mapping[str, Any]], Encoder]]] = {"bert": _bert}
+def _roberta(config: Mapping[str, Any]) -> Encoder:
+    return _encoder(bert.BertConfig.read(config, counts_padding=True))
+
+
+def _encoder(shape: bert.BertConfig) -> Encoder:
+    return lambda graph, weights, layout, reads: bert.BertEncoder(graph, shape, weights, layout).add(reads)
+
+
+ARCHITECTURES: Final[Mapping[str, Callable[[Mapping[str, Any]], Encoder]]] = {
+    "bert": _bert,
+    "camembert": _roberta,
+    "roberta": _roberta,
+    "xlm-roberta": _roberta,
+}
+"""The same families as `services.artifacts.folder.BUILDABLE`."""
 
 
 def encoder_for(config: Mapping[str, Any]) -> Encoder:

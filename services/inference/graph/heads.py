@@ -1,18 +1,23 @@
-"""What stands on top of an encoder."""
+"""What stands on top of an encoder.
+
+This module is imported wherever models are loaded, so it does without onnx, which takes long to import.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-import onnx
+from services.artifacts import ArtifactProblem
+from services.config import Pooling
 
-from services.inference.graph.nodes import GraphWriter
+if TYPE_CHECKING:
+    from services.inference.graph.layout import Reads
+    from services.inference.graph.nodes import GraphWriter
+    from services.inference.graph.weights import Weights
 
 EMBEDDING_OUTPUT: Final = "embedding"
-
-Pooling = Literal["cls", "mean", "last_token"]
+LOGITS_OUTPUT: Final = "logits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +34,73 @@ class EmbeddingHead:
         """Names the head in cache keys."""
         return f"embedding-{self.pooling}"
 
-    def add(self, graph: GraphWriter, hidden: str) -> str:
-        """Add the head over `hidden` [batch, tokens, width]; return its output [batch, width]."""
-        hidden = graph.call("Cast", [hidden], to=onnx.TensorProto.FLOAT) if graph.half else hidden
+    @property
+    def reads(self) -> Reads:
+        """Which vectors it is given."""
+        return "first" if self.pooling == "cls" else "all"
+
+    def add(self, graph: GraphWriter, weights: Weights, hidden: str) -> str:
+        """Add the head over `hidden`; return its output, [batch, width]."""
+        del weights  # pooling has none
+        hidden = graph.to_single(hidden) if graph.half else hidden
         if self.pooling == "cls":
-            index = graph.tensor("first", np.array(0, dtype=np.int64))
-            return graph.call("Gather", [hidden, index], axis=1, output=EMBEDDING_OUTPUT)
-        mask = graph.call("Cast", ["attention_mask"], to=onnx.TensorProto.FLOAT)
+            return graph.call("Identity", [hidden], output=EMBEDDING_OUTPUT)
+        mask = graph.to_single("attention_mask")
         if self.pooling == "last_token":
             mask = _last_only(graph, mask)
         weighted = graph.call("Mul", [hidden, graph.call("Unsqueeze", [mask, graph.integers(2)])])
         total = graph.call("ReduceSum", [weighted, graph.integers(1)], keepdims=0)
         count = graph.call("ReduceSum", [mask, graph.integers(1)], keepdims=1)
         return graph.call("Div", [total, count], output=EMBEDDING_OUTPUT)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationHead:
+    """One number per label from the vector of the first token, in fp32 whatever the encoder computed in.
+
+    BERT's checkpoints have a pooler, trained with the encoder, and one more layer; those of the RoBERTa
+    family (Liu et al. 2019, arXiv:1907.11692) have two layers of their own and no pooler. Either is a dense
+    layer, a hyperbolic tangent and a dense layer. The checkpoint shows which one it is.
+
+    Attributes:
+        labels: How many labels there are: the rows of the last layer.
+    """
+
+    labels: int
+
+    @property
+    def key(self) -> str:
+        """Names the head in cache keys."""
+        return f"classification-{self.labels}"
+
+    @property
+    def reads(self) -> Reads:
+        """Which vectors it is given."""
+        return "first"
+
+    def add(self, graph: GraphWriter, weights: Weights, hidden: str) -> str:
+        """Add the head over `hidden` [batch, width]; return its output, logits [batch, labels].
+
+        Raises:
+            ArtifactProblem: The weights have no such head, or one with another number of labels.
+        """
+        layers = ("pooler.dense", "classifier")
+        if "classifier.out_proj.weight" in weights:
+            layers = ("classifier.dense", "classifier.out_proj")
+        elif "classifier.weight" not in weights:
+            message = (
+                "the weights have no classification head (classifier.weight): they are an embedding model's; "
+                'rerank with kind = "bi-encoder", or name an adapter that brings a head'
+            )
+            raise ArtifactProblem(message)
+        width, single = weights.width, graph.single()
+        x = graph.to_single(hidden) if graph.half else hidden
+        for name, out in zip(layers, (width, self.labels), strict=True):
+            weight, bias = weights.get(f"{name}.weight", out, width), weights.get(f"{name}.bias", out)
+            last = name == layers[-1]
+            x = single.linear(x, name, weight, bias, output=LOGITS_OUTPUT if last else "")
+            x = x if last else single.call("Tanh", [x])
+        return x
 
 
 def _last_only(graph: GraphWriter, mask: str) -> str:

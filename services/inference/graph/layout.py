@@ -13,20 +13,25 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-import numpy as np
-
 from services.inference.graph.nodes import GraphWriter
 
 LayoutName = Literal["packed", "padded"]
+
+Reads = Literal["first", "all"]
+"""Whose vectors are wanted of the last layer: the first token's of each text, or every token's."""
 
 
 class Layout(Protocol):
     """Where tokens are. Made for one graph, from its inputs."""
 
-    input_ids: str
-    """Token ids: [batch, tokens], or one per real token."""
-    token_type_ids: str
-    """Token types, like `input_ids`."""
+    narrows: bool
+    """Whether the last layer may be computed for first tokens alone where only these are wanted."""
+
+    def take(self, graph: GraphWriter, rectangle: str) -> str:
+        """Return integers [batch, tokens] as the layout has them: the same, or one per real token."""
+
+    def first(self, graph: GraphWriter, x: str) -> str:
+        """Return the vectors of the first tokens, [batch, width], of vectors of tokens."""
 
     def positions(self, graph: GraphWriter, table: str) -> str:
         """Return the rows of a position table, in a shape that adds to the rows of the word table."""
@@ -41,8 +46,16 @@ class Layout(Protocol):
 class PaddedLayout:
     """The rectangle all the way."""
 
-    input_ids = "input_ids"
-    token_type_ids = "token_type_ids"
+    narrows = False  # ONNX Runtime would not recognize attention in a layer that differs
+
+    def take(self, graph: GraphWriter, rectangle: str) -> str:
+        """Return `rectangle`."""
+        del graph
+        return rectangle
+
+    def first(self, graph: GraphWriter, x: str) -> str:
+        """Return the first column, [batch, width]."""
+        return graph.call("Gather", [x, graph.index(0)], axis=1)
 
     def positions(self, graph: GraphWriter, table: str) -> str:
         """Return the first rows of the table, [tokens, width]."""
@@ -64,12 +77,13 @@ class PackedLayout:
 
     Adds two index tensors to the graph: where each real token stands in the flattened rectangle, and
     which real token stands at each place of the rectangle. Padding repeats the token before it; its
-    attention scores are masked.
+    attention scores are masked. Texts have at least one token and begin in the first column.
     """
 
+    narrows = True
+
     def __init__(self, graph: GraphWriter) -> None:
-        zero = graph.tensor("zero", np.array(0, dtype=np.int64))
-        one = graph.tensor("one_index", np.array(1, dtype=np.int64))
+        zero, one = graph.index(0), graph.index(1)
         shape = graph.call("Shape", ["attention_mask"])
         flat_mask = graph.call("Reshape", ["attention_mask", graph.integers(-1)])
         places = graph.call("NonZero", ["attention_mask"])
@@ -80,8 +94,15 @@ class PackedLayout:
         count = graph.call("CumSum", [flat_mask, zero])
         index = graph.call("Max", [graph.call("Sub", [count, one]), zero])
         self._tokens = graph.call("Reshape", [index, shape])
-        self.input_ids = self._take(graph, "input_ids")
-        self.token_type_ids = self._take(graph, "token_type_ids")
+
+    def take(self, graph: GraphWriter, rectangle: str) -> str:
+        """Return the numbers at the places of real tokens."""
+        flat = graph.call("Reshape", [rectangle, graph.integers(-1)])
+        return graph.call("Gather", [flat, self._places])
+
+    def first(self, graph: GraphWriter, x: str) -> str:
+        """Return the vectors of the tokens in the first column, [batch, width]."""
+        return graph.call("Gather", [x, graph.call("Gather", [self._tokens, graph.index(0)], axis=1)])
 
     def positions(self, graph: GraphWriter, table: str) -> str:
         """Return the table's row for the column that each token stands in."""
@@ -95,10 +116,6 @@ class PackedLayout:
         """Return the vectors of the real tokens."""
         rows = graph.call("Reshape", [x, graph.integers(-1, width)])
         return graph.call("Gather", [rows, self._places])
-
-    def _take(self, graph: GraphWriter, rectangle: str) -> str:
-        flat = graph.call("Reshape", [rectangle, graph.integers(-1)])
-        return graph.call("Gather", [flat, self._places])
 
 
 def layout_for(name: LayoutName, graph: GraphWriter) -> Layout:

@@ -7,7 +7,7 @@ graph, which on CPUs is faster than spelling its fused operators out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -49,6 +49,19 @@ class GraphWriter:
         """ONNX's number for the floating-point type of this graph."""
         return int(onnx.TensorProto.FLOAT16 if self.half else onnx.TensorProto.FLOAT)
 
+    def single(self) -> GraphWriter:
+        """Return a writer of this same graph that computes in fp32."""
+        return replace(self, half=False)
+
+    def to_single(self, x: str) -> str:
+        """Return `x`, floating-point or integer, in fp32."""
+        return self.call("Cast", [x], to=onnx.TensorProto.FLOAT)
+
+    @property
+    def integer_type(self) -> int:
+        """ONNX's number for int64."""
+        return int(onnx.TensorProto.INT64)
+
     def scalar(self, name: str, value: float) -> str:
         """Add a constant number of the graph's floating-point type and return its name."""
         return self.tensor(name, np.array(value, dtype=np.float32))
@@ -68,10 +81,14 @@ class GraphWriter:
         """Add a constant vector of int64 and return its name."""
         return self.tensor(f"int64_{'_'.join(map(str, values))}", np.array(values, dtype=np.int64))
 
-    def linear(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
+    def index(self, value: int) -> str:
+        """Add a constant int64 that is no vector and return its name."""
+        return self.tensor(f"index_{value}", np.array(value, dtype=np.int64))
+
+    def linear(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], *, output: str = "") -> str:
         """Add `x @ weight.T + bias`, with `weight` shaped [out, in] as checkpoints store it."""
         product = self.call("MatMul", [x, self.tensor(f"{name}.weight", weight.T)])
-        return self.call("Add", [product, self.tensor(f"{name}.bias", bias)])
+        return self.call("Add", [product, self.tensor(f"{name}.bias", bias)], output=output)
 
     def layer_norm(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], epsilon: float) -> str:
         """Add layer normalization over the last axis (Ba et al. 2016, arXiv:1607.06450)."""

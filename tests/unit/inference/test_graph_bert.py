@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.config import Pooling
 from services.inference.encoding import Encoding
 from services.inference.graph.build import Plan
-from services.inference.graph.heads import EmbeddingHead, Pooling
+from services.inference.graph.heads import EmbeddingHead
 from services.inference.graph.layout import LayoutName
 from services.inference.padding import IDS, MASK, TYPES, pad
 from services.inference.session import Session

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +14,12 @@ import onnx
 import pytest
 from safetensors.numpy import load_file
 
-from services.inference.errors import ArtifactProblem
-from services.inference.graph.build import PAGE, Checkpoint, Plan, build
+from services.artifacts import ArtifactProblem
+from services.inference.graph.build import ABANDONED_SECONDS, PAGE, Checkpoint, Plan, build
 from services.inference.graph.heads import EmbeddingHead
 from tests.support.graphs import checkpoint
 from tests.support.tiny import Shape, write_model
+from tests.support.tiny_adapter import write_adapter
 
 PLAN = Plan(EmbeddingHead("mean"))
 
@@ -92,9 +95,11 @@ def test_everything_that_decides_the_graph_gives_another_folder(tmp_path: Path) 
     source = checkpoint(write_model(tmp_path / "model"))
     other_weights = checkpoint(write_model(tmp_path / "other", seed=8))
     other_config = checkpoint(write_model(tmp_path / "config", hidden_act="relu"))
+    adapters = [write_adapter(tmp_path / f"adapter{seed}", tmp_path / "model", seed=seed) for seed in (1, 2)]
     variations: list[tuple[Checkpoint, Plan]] = [
         (source, PLAN),
         (source, Plan(EmbeddingHead("cls"))),
+        *((checkpoint(tmp_path / "model", adapter), PLAN) for adapter in adapters),
         (source, Plan(EmbeddingHead("mean"), layout="padded")),
         (source, Plan(EmbeddingHead("mean"), precision="fp16", layout="padded")),
         (other_weights, PLAN),
@@ -162,6 +167,21 @@ def test_crashed_build_never_appears(tmp_path: Path) -> None:
     onnx.checker.check_model(str(path))
 
 
+def test_what_a_killed_build_left_is_removed_a_day_later(tmp_path: Path) -> None:
+    """Nobody else would; what is younger may belong to a process that is still building."""
+    graphs_folder = tmp_path / "cache" / "graphs"
+    for name, age in (("old", ABANDONED_SECONDS + 60), ("young", 60)):
+        scratch = graphs_folder / f".building-{name}"
+        scratch.mkdir(parents=True)
+        (scratch / "model.onnx.data").write_bytes(b"half")
+        for path in (scratch / "model.onnx.data", scratch):
+            os.utime(path, (time.time() - age, time.time() - age))
+
+    path = build(checkpoint(write_model(tmp_path / "model")), PLAN, tmp_path / "cache")
+
+    assert sorted(one.name for one in graphs_folder.iterdir()) == [".building-young", path.parent.name]
+
+
 def test_two_processes_that_build_at_once_both_succeed(tmp_path: Path) -> None:
     """Replicas that start together share one cache: the slower one takes what the faster one built."""
     folder, cache = write_model(tmp_path / "model"), tmp_path / "cache"
@@ -197,3 +217,22 @@ def test_cache_that_cannot_be_written_is_a_problem(tmp_path: Path) -> None:
 
     with pytest.raises(ArtifactProblem, match=f"cannot be written to {tmp_path / 'cache'}"):
         build(checkpoint(write_model(tmp_path / "model")), PLAN, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.onnx.data", "sizes.json"])
+@pytest.mark.parametrize("kept_bytes", [None, 0, 100])
+def test_damaged_graph_is_built_again(tmp_path: Path, name: str, kept_bytes: int | None) -> None:
+    """What a full disk or a careless copy has cut short must not keep a model from being loaded for ever."""
+    source = checkpoint(write_model(tmp_path / "model"))
+    path = build(source, PLAN, tmp_path / "cache")
+    whole = {one.name: one.read_bytes() for one in path.parent.iterdir()}
+    damaged = path.with_name(name)
+    if kept_bytes is None:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(whole[name][:kept_bytes] if kept_bytes < len(whole[name]) else b"{")
+
+    assert build(source, PLAN, tmp_path / "cache") == path
+
+    assert {one.name: one.read_bytes() for one in path.parent.iterdir()} == whole
+    assert [one.name for one in path.parent.parent.iterdir()] == [path.parent.name]

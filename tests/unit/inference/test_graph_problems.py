@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from services.inference.errors import ArtifactProblem
+from services.artifacts import ArtifactProblem
 from services.inference.graph.build import Plan
 from services.inference.graph.heads import EmbeddingHead
 from tests.support.graphs import build_graph, numpy_model, open_graph, random_encodings, run
@@ -28,7 +30,7 @@ def change_weights(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
     save_file(change(load_file(path)), path)
 
 
-@pytest.mark.parametrize("prefix", ["bert.", "model.", "0.auto_model."])
+@pytest.mark.parametrize("prefix", ["bert.", "roberta.", "model.", "0.auto_model."])
 def test_names_of_tensors_may_have_a_prefix(tmp_path: Path, prefix: str) -> None:
     """Checkpoints of the same encoder differ in the attribute that held it when they were saved."""
     folder = write_model(tmp_path / "model")
@@ -56,6 +58,33 @@ def test_weights_in_half_precision_are_read_as_single(tmp_path: Path) -> None:
     change_weights(folder, lambda tensors: {name: one.astype(np.float16) for name, one in tensors.items()})
     encodings = random_encodings((5, 2))
     expected = [numpy_model(folder).embed(encoding.ids) for encoding in encodings]
+
+    np.testing.assert_allclose(run(open_graph(folder, PLAN), encodings), expected, rtol=0, atol=1e-5)
+
+
+def test_weights_in_bfloat16_are_read_as_single(tmp_path: Path) -> None:
+    """Numpy has no such type of its own; checkpoints trained on recent GPUs are full of it."""
+    folder = write_model(tmp_path / "model")
+    change_weights(folder, lambda tensors: {name: one.astype(bfloat16) for name, one in tensors.items()})
+    encodings = random_encodings((5, 2))
+    rounded = {name: one.astype(np.float32) for name, one in load_file(folder / "model.safetensors").items()}
+    expected = [replace(numpy_model(folder), tensors=rounded).embed(one.ids) for one in encodings]
+
+    np.testing.assert_allclose(run(open_graph(folder, PLAN), encodings), expected, rtol=0, atol=1e-5)
+
+
+def test_layer_norms_may_have_the_names_of_berts_first_years(tmp_path: Path) -> None:
+    """The best known checkpoint of all, bert-base-uncased, calls them gamma and beta."""
+    folder = write_model(tmp_path / "model")
+    encodings = random_encodings((5, 2))
+    expected = [numpy_model(folder).embed(encoding.ids) for encoding in encodings]
+
+    def former(name: str) -> str:
+        if "LayerNorm" in name:
+            return "bert." + name.replace("weight", "gamma").replace("bias", "beta")
+        return "bert." + name
+
+    change_weights(folder, lambda tensors: {former(name): one for name, one in tensors.items()})
 
     np.testing.assert_allclose(run(open_graph(folder, PLAN), encodings), expected, rtol=0, atol=1e-5)
 
@@ -94,13 +123,18 @@ def test_truncated_weights_are_a_problem(tmp_path: Path) -> None:
         ({"hidden_act": "silu"}, "activation silu is not known"),
         ({"position_embedding_type": "relative_key"}, "only absolute position embeddings"),
         ({"is_decoder": True}, "is_decoder is set"),
-        ({"model_type": "gpt2"}, r"model_type gpt2 cannot be built \(known: bert\)"),
+        (
+            {"model_type": "gpt2"},
+            r"model_type gpt2 cannot be built \(known: bert, camembert, roberta, xlm-roberta\)",
+        ),
         ({"model_type": None}, "model_type None cannot be built"),
         ({"num_attention_heads": 5}, "hidden_size is not a multiple of num_attention_heads"),
         ({"num_attention_heads": 0}, "num_attention_heads is missing or not a whole number"),
         ({"num_hidden_layers": "many"}, "num_hidden_layers is missing or not a whole number"),
         ({"intermediate_size": None}, "intermediate_size is missing or not a whole number"),
         ({"layer_norm_eps": "small"}, "layer_norm_eps is not a number"),
+        ({"model_type": "roberta", "pad_token_id": None}, "pad_token_id is not a whole number"),
+        ({"model_type": "xlm-roberta", "pad_token_id": -1}, "pad_token_id is not a whole number"),
     ],
 )
 def test_config_that_cannot_be_built_is_refused(tmp_path: Path, config: dict[str, Any], told: str) -> None:
