@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from services.inference.cpus import usable_cpus
-from services.inference.memory import resident_bytes
+from services.inference.memory import claimed_bytes, resident_bytes
 
 MEBIBYTE = 1024 * 1024
 
@@ -73,3 +75,27 @@ def test_resident_memory_follows_what_is_held() -> None:
     grown = resident_bytes() - before
 
     assert len(held) * 0.8 < grown < len(held) * 1.5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is mapped")
+@pytest.mark.parametrize("name", ["model.onnx.data", "model.onnx_data"])
+def test_weights_that_are_mapped_count_before_they_are_touched(tmp_path: Path, name: str) -> None:
+    """Tables of words become resident word by word; a budget that ignored them would be overrun later."""
+    size = 40_000_000
+    (tmp_path / name).write_bytes(bytes(size))
+    resident, claimed = resident_bytes(), claimed_bytes()
+    with (tmp_path / name).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert claimed_bytes() - claimed == pytest.approx(size, rel=0.1)
+
+        assert sum(mapped[:: mmap.PAGESIZE]) == 0  # touches every page
+        assert resident_bytes() - resident == pytest.approx(size, rel=0.1)
+        assert claimed_bytes() - claimed == pytest.approx(size, rel=0.1)
+    assert claimed_bytes() - claimed < size * 0.1
+
+
+def test_other_files_that_are_mapped_do_not_count(tmp_path: Path) -> None:
+    """Libraries are mapped whole too, and most of them is never needed."""
+    (tmp_path / "other.bin").write_bytes(bytes(40_000_000))
+    before = claimed_bytes()
+    with (tmp_path / "other.bin").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+        assert claimed_bytes() - before < 4_000_000
