@@ -14,7 +14,7 @@ import math
 import platform
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Final
 
 import numpy as np
 
+from services.artifacts import ArtifactProblem
 from services.inference.batching import Runner
 from services.inference.encoding import Encoding
 from services.inference.session import ExecutionProvider, version
@@ -67,16 +68,27 @@ def calibrate(runner: Runner, execution_provider: ExecutionProvider, max_tokens:
     """Run batches of all sizes on all lanes at once, again and again for `TIME_LIMIT_SECONDS`.
 
     The best time of each size counts: whatever else the machine does only ever makes a run slower. A model
-    that is slow gets through the smaller sizes only, once.
+    that is slow gets through the smaller sizes only, once. A size that does not run, for which a device has
+    too little memory for example, is passed over with all that are larger.
+
+    Raises:
+        ArtifactProblem: Not even the smallest size runs.
     """
     length = min(TYPICAL_TOKENS, max_tokens)
     batches = [[Encoding([0] * length)] * max(1, size // length) for size in BATCHES[execution_provider]]
     best: dict[int, float] = {}
     ends = time.perf_counter() + TIME_LIMIT_SECONDS
+    largest = math.inf
     with ThreadPoolExecutor(runner.lanes) as threads:
         for batch in batches * MOST_PASSES:
             tokens = length * len(batch)
-            best[tokens] = min(best.get(tokens, math.inf), _time(runner, threads, batch))
+            if tokens > largest:
+                continue
+            try:
+                best[tokens] = min(best.get(tokens, math.inf), _time(runner, threads, batch))
+            except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+                _pass_over(best, tokens, error)
+                largest = tokens - 1
             if time.perf_counter() > ends:
                 break
     return _choose(sorted(best.items()), runner.lanes)
@@ -114,10 +126,25 @@ class CalibrationFile:
             log.warning("a calibration could not be remembered", extra={"error": error.strerror})
 
 
+def _pass_over(best: dict[int, float], tokens: int, error: Exception) -> None:
+    """Forget the sizes from `tokens` on, which do not run; refuse the model if none is left."""
+    for size in [size for size in best if size >= tokens]:
+        del best[size]
+    if not best:
+        message = (
+            f"the model does not run on batches, not even of {tokens} tokens; does it take one text at a "
+            f"time? {error}"
+        )
+        raise ArtifactProblem(message) from error
+    log.warning("a size of batches does not run", extra={"tokens": tokens, "error": str(error)})
+
+
 def _time(runner: Runner, threads: ThreadPoolExecutor, batch: list[Encoding]) -> float:
     """Return how long all lanes take to run `batch` once each, in seconds."""
     began = time.perf_counter()
-    for run in [threads.submit(runner.run, batch, wide=False) for _ in range(runner.lanes)]:
+    runs = [threads.submit(runner.run, batch, wide=False) for _ in range(runner.lanes)]
+    wait(runs)  # one that has failed does not end the others
+    for run in runs:
         run.result()
     return time.perf_counter() - began
 

@@ -4,14 +4,15 @@
     ├── InvalidInput          a parameter is empty or out of range
     ├── InputTooLong          a text has more tokens than the model takes
     ├── ModelNotFound         no model has that name
+    ├── WrongCapability       a model has that name, but does something else
     ├── ModelNotReady         the model is being loaded, or is not loaded
     ├── ModelFailed           the model could not be loaded
     ├── QueueFull             too many inputs wait already
     ├── DeadlinePassed        the caller's deadline passed in the queue
     └── InferenceFailed       the model could not compute this input
 
-    ArtifactProblem           a model's files are missing, damaged or not understood; kept as the
-                              reason of ModelFailed
+What is wrong with a model's files is an `ArtifactProblem` of `services.artifacts`, kept as the reason of
+ModelFailed.
 
 Each error carries what a service needs to tell its caller: `reason`, `metadata`, `violations` and
 `retry_after_seconds`. Messages never contain the text that was sent.
@@ -23,10 +24,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 MAX_NAME_LENGTH: Final = 128
-
-
-class ArtifactProblem(Exception):
-    """A model's files are missing, damaged or not understood. The message says which and why."""
 
 
 class InferenceError(Exception):
@@ -66,19 +63,19 @@ class InvalidInput(InferenceError):
 
 
 class InputTooLong(InferenceError):
-    """Texts have more tokens than the model takes, and truncation was not asked for."""
+    """Texts have more tokens than the model takes, and truncation was not asked for or does not help."""
 
     reason = "INPUT_TOO_LONG"
 
-    def __init__(self, lengths: Mapping[str, int], limit: int) -> None:
+    def __init__(self, lengths: Mapping[str, int], limit: int, *, cut_helps: bool = True) -> None:
         violations = [
             (parameter, f"has {length} tokens, {length - limit} more than the model takes")
             for parameter, length in lengths.items()
         ]
         longest = max(lengths.values())
+        advice = "shorten the text or ask for truncation" if cut_helps else "shorten it: it is never cut"
         super().__init__(
-            f"{', '.join(lengths)} too long: {longest} tokens, {limit} at most; "
-            "shorten the text or ask for truncation",
+            f"{', '.join(lengths)} too long: {longest} tokens, {limit} at most; {advice}",
             metadata={"maxInputTokens": str(limit), "inputTokens": str(longest)},
             violations=violations,
         )
@@ -93,6 +90,19 @@ class ModelNotFound(InferenceError):
         names = ", ".join(known) or "none"
         told = f"there is no model {name!r}" if _is_printable_name(name) else "there is no such model"
         super().__init__(f"{told}; models here: {names}", metadata={"models": ",".join(known)})
+
+
+class WrongCapability(InferenceError):
+    """A model has that name, but does something else than it was asked for."""
+
+    reason = "WRONG_CAPABILITY"
+
+    def __init__(self, name: str, capability: str, wanted: str) -> None:
+        super().__init__(
+            f"model {name} is for {capability}, not for {wanted}",
+            metadata={"model": name, "capability": capability},
+            violations=[("model", f"names a model for {capability}")],
+        )
 
 
 class ModelNotReady(InferenceError):

@@ -22,7 +22,13 @@ def pad(encodings: Sequence[Encoding], inputs: Collection[str]) -> dict[str, NDA
 
     Returns:
         Tensors [batch, longest] by name. Padding has id 0 and mask 0, so its id never matters.
+
+    Raises:
+        ValueError: An entry has no tokens. A packed graph would give it the vector of its neighbour's.
     """
+    if not all(map(len, encodings)):
+        message = "an encoding has no tokens"
+        raise ValueError(message)
     shape = (len(encodings), max(map(len, encodings)))
     ids = np.zeros(shape, dtype=np.int64)
     mask = np.zeros(shape, dtype=np.int64)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from services.config import Pooling
 from services.inference.encoding import Encoding
-from services.inference.graph.heads import Pooling
 
 Vectors = NDArray[np.float32]
 

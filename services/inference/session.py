@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from services.inference.errors import ArtifactProblem
+from services.artifacts import ArtifactProblem
 from services.inference.padding import IDS, KNOWN_INPUTS, MASK
 
 ExecutionProvider = Literal["cpu", "cuda", "openvino"]
@@ -29,7 +29,15 @@ PROVIDERS: Final[Mapping[ExecutionProvider, str]] = {
 }
 ERRORS_ONLY: Final = 3
 TOKEN_VECTORS: Final = 3
-POOLED: Final = 2
+ROWS: Final = 2
+
+Outputs = Literal["embeddings", "logits"]
+"""What is wanted of a graph: vectors of texts or of their tokens, or a row of logits per text."""
+
+PREFERRED: Final[Mapping[Outputs, tuple[str, ...]]] = {
+    "embeddings": ("last_hidden_state", "token_embeddings"),
+    "logits": ("logits",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +68,7 @@ class Session:
         pooled: Whether its output is one vector per text, not one per token.
     """
 
-    def __init__(self, path: Path, settings: SessionSettings) -> None:
+    def __init__(self, path: Path, settings: SessionSettings, outputs: Outputs = "embeddings") -> None:
         self.settings = settings
         self._session = _open(path, settings)
         self.inputs = frozenset(node.name for node in self._session.get_inputs())
@@ -70,7 +78,7 @@ class Session:
         if not {IDS, MASK} <= self.inputs:
             message = f"{path.name} must have the inputs {IDS} and {MASK}"
             raise ArtifactProblem(message)
-        self._output, self.pooled = _choose_output(path, self._session.get_outputs())
+        self._output, self.pooled = _choose_output(path, self._session.get_outputs(), outputs)
 
     def run(self, feeds: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         """Compute one batch.
@@ -162,16 +170,17 @@ def provider_options(settings: SessionSettings) -> dict[str, str]:
     return {}
 
 
-def _choose_output(path: Path, outputs: list[Any]) -> tuple[str, bool]:
-    """Return the output to use, and whether it is pooled.
+def _choose_output(path: Path, nodes: list[Any], outputs: Outputs) -> tuple[str, bool]:
+    """Return the output to use, and whether it is one row per text.
 
-    Token vectors are preferred, because they can be pooled as configured; exports call them
+    Of embeddings, token vectors are preferred, because they can be pooled as configured; exports call them
     `last_hidden_state` or `token_embeddings`. A graph without them must have one vector per text.
     """
-    for rank in (TOKEN_VECTORS, POOLED):
-        fitting = [node.name for node in outputs if len(node.shape) == rank]
-        preferred = [name for name in ("last_hidden_state", "token_embeddings") if name in fitting]
+    for rank in (TOKEN_VECTORS, ROWS) if outputs == "embeddings" else (ROWS,):
+        fitting = [node.name for node in nodes if len(node.shape) == rank]
+        preferred = [name for name in PREFERRED[outputs] if name in fitting]
         if preferred or fitting:
-            return (preferred or fitting)[0], rank == POOLED
-    message = f"{path.name} has no output of token vectors or embeddings"
+            return (preferred or fitting)[0], rank == ROWS
+    wanted = "token vectors or embeddings" if outputs == "embeddings" else "logits, [batch, labels]"
+    message = f"{path.name} has no output of {wanted}"
     raise ArtifactProblem(message)

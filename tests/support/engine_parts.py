@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as Library
 
+from services.artifacts import Origins
 from services.config import EmbedModel, Engine, Limits
 from services.inference.batching import Batcher, BatchStats, Policy
-from services.inference.embedding import EmbeddingModel
 from services.inference.encoding import Encoding
-from services.inference.loading import ModelFacts, Workshop
+from services.inference.lifecycle import ModelFacts
+from services.inference.loading import ModelLoader, Workshop, embedding_recipe
+from services.inference.models.embedding import EmbeddingModel
 from services.inference.tokenizer import Tokenizer
 
 LIMIT_SECONDS: Final = 10
@@ -30,9 +32,10 @@ FACTS: Final = ModelFacts(
     pooling="mean",
     dimensions=4,
     max_input_tokens=64,
-    memory_bytes=1_000_000,
-    load_seconds=1.25,
 )
+
+WIDTH: Final = 4
+"""Length of the rows of a gated runner."""
 
 
 def section(source: Path | str = "dir:somewhere", **settings: Any) -> EmbedModel:
@@ -44,7 +47,17 @@ def section(source: Path | str = "dir:somewhere", **settings: Any) -> EmbedModel
 def workshop(base: Path, *, engine: Engine | None = None, limits: Limits | None = None) -> Workshop:
     """Return what models are loaded with: two threads, nothing calibrated, a cache below `base`."""
     engine = engine or Engine(threads=2, calibrate=False)
-    return Workshop(engine, limits or Limits(), base, base / "cache")
+    return Workshop(engine, limits or Limits(), Origins(base, base / "cache"))
+
+
+async def load_embedding_model(
+    section: EmbedModel, place: Workshop, observe: Callable[[BatchStats], None] | None = None
+) -> tuple[EmbeddingModel, ModelFacts]:
+    """Load a model as the service does; return it and what is known of it."""
+    loader = ModelLoader(place, embedding_recipe, lambda _: observe or ignore)
+    prepared = await loader.prepare("tiny", section, lambda _: None)
+    model = await prepared.open()
+    return model, prepared.facts
 
 
 async def turns() -> None:
@@ -79,13 +92,11 @@ class GatedRunner:
         del wide
         self.begun.set()
         self.gate.wait(LIMIT_SECONDS)
-        return [np.full(FACTS.dimensions, len(encoding), dtype=np.float32) for encoding in encodings]
+        return [np.full(WIDTH, len(encoding), dtype=np.float32) for encoding in encodings]
 
 
 def gated_model(tokenizer_file: Path, runner: GatedRunner) -> EmbeddingModel:
     """Return a model over `runner`: all of it is real but the sessions."""
     policy = Policy(max_batch_tokens=256, max_batch_size=8, max_queue_size=100)
     tokenizer = Tokenizer(Library.from_file(str(tokenizer_file)), FACTS.max_input_tokens)
-    return EmbeddingModel(
-        section(), Limits(), tokenizer, Batcher("gated", runner, policy, ignore), FACTS.dimensions
-    )
+    return EmbeddingModel(section(), Limits(), tokenizer, Batcher("gated", runner, policy, ignore), WIDTH)

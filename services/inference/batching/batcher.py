@@ -99,14 +99,18 @@ class Batcher:
         return len(self._queue)
 
     async def submit(
-        self, encodings: Sequence[Encoding], *, deadline: float | None = None, parameter: str = "inputs"
+        self,
+        encodings: Sequence[Encoding],
+        *,
+        deadline: float | None = None,
+        name: Callable[[int], str] = "inputs[{}]".format,
     ) -> Outcome:
         """Run inputs, in whatever batches, and return their rows in order.
 
         Args:
             encodings: The inputs, 1 or more.
             deadline: When to give up, in seconds of `time.monotonic`.
-            parameter: What the caller calls the inputs, for error messages.
+            name: What the caller calls the input of an index, for error messages.
 
         Raises:
             QueueFull: Too many entries wait; nothing of the call was accepted.
@@ -117,7 +121,7 @@ class Batcher:
         if self._closed:
             raise ModelNotReady(self._model, "being unloaded", retry_after_seconds=1.0)
         self._admit(len(encodings))
-        ticket = Ticket(self._loop.create_future(), parameter, len(encodings), deadline, self._clock())
+        ticket = Ticket(self._loop.create_future(), name, len(encodings), deadline, self._clock())
         self._entering += len(encodings)
         self._idle.clear()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,7 @@ class Ticket:
 
     Attributes:
         future: What the caller waits for.
-        parameter: How the caller calls its inputs, for error messages.
+        name: What the caller calls the input of an index, for error messages.
         size: How many inputs it has.
         deadline: When the caller stops waiting, in seconds of `time.monotonic`; None for never.
         entered: When it came.
@@ -45,7 +46,7 @@ class Ticket:
     """
 
     future: asyncio.Future[Outcome]
-    parameter: str
+    name: Callable[[int], str]
     size: int
     deadline: float | None
     entered: float
@@ -112,4 +113,4 @@ class Entry:
 
     def fail(self) -> None:
         """Resolve its call with the news that the model could not compute this input."""
-        self.ticket.fail(InferenceFailed(f"{self.ticket.parameter}[{self.index}]"))
+        self.ticket.fail(InferenceFailed(self.ticket.name(self.index)))

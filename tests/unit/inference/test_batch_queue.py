@@ -36,7 +36,7 @@ class Calls:
 
     def call(self) -> Ticket:
         """Return a call without entries."""
-        return Ticket(self._loop.create_future(), "inputs", 0, None, 0.0)
+        return Ticket(self._loop.create_future(), "inputs[{}]".format, 0, None, 0.0)
 
     def entries(self, ticket: Ticket, lengths: Sequence[int]) -> list[Entry]:
         """Return further entries of a call."""

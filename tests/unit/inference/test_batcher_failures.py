@@ -28,7 +28,7 @@ async def test_failed_batch_fails_only_its_own_callers() -> None:
         blocker = asyncio.create_task(batcher.submit([encoding(0)]))
         await runner.holds(1)
         good = asyncio.create_task(batcher.submit(encodings([1, 2, 3])))
-        bad = asyncio.create_task(batcher.submit(encodings([10, 11, 12]), parameter="documents"))
+        bad = asyncio.create_task(batcher.submit(encodings([10, 11, 12]), name="documents[{}]".format))
         late = asyncio.create_task(batcher.submit(encodings([20, 21])))
         await asyncio.sleep(0)
         runner.release()

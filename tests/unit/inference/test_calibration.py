@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from services.artifacts import ArtifactProblem
 from services.inference import calibration
 from services.inference.calibration import BATCHES, MOST_PASSES, Calibration, cached, calibrate
 from services.inference.encoding import Encoding
@@ -206,3 +207,39 @@ def test_cache_that_cannot_be_written_only_warns(tmp_path: Path, caplog: pytest.
         cached(tmp_path, ("fingerprint", 2)).write(SOME)
 
     assert [record.message for record in caplog.records] == ["a calibration could not be remembered"]
+
+
+class SmallRunner(CostlyRunner):
+    """Has the memory for 256 tokens, and after its first pass for 128."""
+
+    def run(self, encodings: Sequence[Encoding], *, wide: bool) -> Sequence[NDArray[Any]]:
+        """Run a batch, unless it is too large."""
+        tokens = sum(map(len, encodings))
+        if tokens > (128 if len(self.batches) > 4 else 256):
+            self.batches.append((len(encodings), len(encodings[0])))
+            message = "out of memory"
+            raise RuntimeError(message)
+        return super().run(encodings, wide=wide)
+
+
+def test_size_that_does_not_run_is_passed_over_with_all_larger_ones(clock: Clock) -> None:
+    """A device that has not the memory for the largest batches has it for others: the model is loaded."""
+    runner = SmallRunner(clock)
+
+    measured = calibrate(runner, "cpu", 64)
+
+    assert measured.max_batch_tokens == 128
+    assert [size for size, _ in runner.batches][:9] == [2, 4, 8, 12, 2, 4, 8, 2, 4]
+    assert {size for size, _ in runner.batches[9:]} == {2, 4}
+
+
+def test_model_that_runs_on_no_batch_is_a_problem(clock: Clock) -> None:
+    """Exports for one text at a time exist; the message asks whether this is one."""
+
+    class Single(CostlyRunner):
+        def run(self, encodings: Sequence[Encoding], *, wide: bool) -> Sequence[NDArray[Any]]:
+            assert len(encodings) == 1
+            return super().run(encodings, wide=wide)
+
+    with pytest.raises(ArtifactProblem, match="not even of 64 tokens; does it take one text at a time"):
+        calibrate(Single(clock), "cpu", 64)

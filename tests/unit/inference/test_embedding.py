@@ -11,10 +11,16 @@ import pytest
 from numpy.typing import NDArray
 
 from services.config import Limits
-from services.inference.embedding import EmbeddingModel, EmbedOptions, InputType
 from services.inference.errors import InferenceError, InferenceFailed, InputTooLong, InvalidInput, QueueFull
-from services.inference.loading import load_embedding_model
-from tests.support.engine_parts import LIMIT_SECONDS, GatedRunner, gated_model, ignore, section, workshop
+from services.inference.models.embedding import EmbeddingModel, EmbedOptions, InputType
+from tests.support.engine_parts import (
+    LIMIT_SECONDS,
+    GatedRunner,
+    gated_model,
+    load_embedding_model,
+    section,
+    workshop,
+)
 from tests.support.graphs import numpy_model
 from tests.support.numpy_bert import NumpyBert
 from tests.support.onnx_files import POISON_TEXT, write_onnx
@@ -59,7 +65,7 @@ async def model(folder: Path) -> AsyncIterator[EmbeddingModel]:
     """The model, loaded, with a prompt for each type of input."""
     prompts = {"query_prompt": PROMPTS["query"], "document_prompt": PROMPTS["document"]}
     place = workshop(folder.parent, limits=LIMITS)
-    model, _ = await load_embedding_model("tiny", section(folder, **prompts), place, ignore)
+    model, _ = await load_embedding_model(section(folder, **prompts), place)
     yield model
     await model.close()
 
@@ -213,7 +219,7 @@ async def test_input_that_cannot_be_computed_is_named(
     """Its call fails with the path; other calls do not; and its text is in no log."""
     folder = write_model(tmp_path / "model")
     write_onnx(folder / "model.onnx")
-    model, _ = await load_embedding_model("tiny", section(folder), workshop(tmp_path), ignore)
+    model, _ = await load_embedding_model(section(folder), workshop(tmp_path))
     poisoned = f"{SECRET} {POISON_TEXT}"
 
     with caplog.at_level(logging.DEBUG):

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from services.artifacts import examine
 from services.config import Engine
-from services.inference import loading
-from services.inference.artifacts import examine
-from services.inference.loading import Precision, Workshop, load_embedding_model
+from services.inference.lifecycle import Precision
+from services.inference.loading import Workshop, materials
+from services.inference.loading.purpose import Purpose
 from services.inference.session import ExecutionProvider
-from tests.support.engine_parts import ignore, section, workshop
+from tests.support.engine_parts import load_embedding_model, section, workshop
 from tests.support.tiny import write_model
 
 
@@ -22,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 async def fingerprint(place: Workshop, folder: Path, **settings: Any) -> str:
     """Load a model, give it back, and return its fingerprint."""
-    model, facts = await load_embedding_model("tiny", section(folder, **settings), place, ignore)
+    model, facts = await load_embedding_model(section(folder, **settings), place)
     await model.close()
     return facts.fingerprint
 
@@ -58,8 +59,11 @@ def test_fingerprint_changes_with_precision_and_provider(folder: Path) -> None:
     choices: list[tuple[ExecutionProvider, Precision]] = [("cpu", "fp32"), ("cuda", "fp32"), ("cuda", "fp16")]
 
     fingerprints = {
-        loading._fingerprint(
-            section(folder), Engine(execution_provider=provider), artifacts, ("mean", precision, 64)
+        materials._fingerprint(
+            dict(artifacts.sha256),
+            Purpose(pooling="mean"),
+            (precision, 64),
+            Engine(execution_provider=provider),
         )
         for provider, precision in choices
     }

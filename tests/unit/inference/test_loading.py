@@ -3,26 +3,29 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from services.artifacts import ArtifactProblem, examine
 from services.config import Engine, Limits
-from services.inference import loading
-from services.inference.artifacts import examine
 from services.inference.batching import BatchStats
-from services.inference.embedding import EmbeddingModel, EmbedOptions
-from services.inference.errors import ArtifactProblem
-from services.inference.loading import ModelFacts, Precision, Workshop, load_embedding_model
+from services.inference.encoding import Encoding
+from services.inference.lifecycle import ModelFacts, Precision
+from services.inference.loading import Workshop, engine, materials
+from services.inference.loading.choices import choose_precision
+from services.inference.models.embedding import EmbeddingModel, EmbedOptions
+from services.inference.runner import SessionRunner, open_runner
 from services.inference.session import ExecutionProvider
 from services.inference.tokenizer import read_tokenizer
-from tests.support.engine_parts import ignore, section, workshop
+from tests.support.engine_parts import load_embedding_model, section, workshop
 from tests.support.graphs import numpy_model
 from tests.support.onnx_files import write_onnx
-from tests.support.tiny import write_model, write_tokenizer
+from tests.support.tiny import Shape, write_model, write_tokenizer
 
 AS_IT_IS = EmbedOptions(normalize=False)
 
@@ -35,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 async def load(place: Workshop, folder: Path, **settings: Any) -> tuple[EmbeddingModel, ModelFacts]:
     """Load a model as the service does."""
-    return await load_embedding_model("tiny", section(folder, **settings), place, ignore)
+    return await load_embedding_model(section(folder, **settings), place)
 
 
 async def facts_of(place: Workshop, folder: Path, **settings: Any) -> ModelFacts:
@@ -54,7 +57,7 @@ async def test_loaded_model_computes_what_the_weights_say(tmp_path: Path, folder
     await model.close()
 
     np.testing.assert_allclose(embeddings.vectors[0], numpy_model(folder).embed(ids), rtol=0, atol=1e-5)
-    assert replace(facts, fingerprint="", memory_bytes=0, load_seconds=0) == ModelFacts(
+    assert replace(facts, fingerprint="") == ModelFacts(
         fingerprint="",
         architecture="bert",
         precision="fp32",
@@ -62,17 +65,14 @@ async def test_loaded_model_computes_what_the_weights_say(tmp_path: Path, folder
         pooling="mean",
         dimensions=32,
         max_input_tokens=64,
-        memory_bytes=0,
-        load_seconds=0,
     )
-    assert facts.load_seconds > 0
     assert (model.dimensions, model.max_input_tokens, model.queue_size) == (32, 64, 0)
 
 
 async def test_finished_batches_are_observed(tmp_path: Path, folder: Path) -> None:
     """Metrics come from there."""
     seen: list[BatchStats] = []
-    model, _ = await load_embedding_model("tiny", section(folder), workshop(tmp_path), seen.append)
+    model, _ = await load_embedding_model(section(folder), workshop(tmp_path), seen.append)
 
     await model.embed(["the cat sits"], AS_IT_IS)
     await model.close()
@@ -109,7 +109,7 @@ def test_precision_depends_on_what_computes(
     """The default is what is fastest there without changing answers noticeably."""
     artifacts = examine(folder, None)
 
-    chosen = loading._precision(
+    chosen = choose_precision(
         section(folder, precision=asked), Engine(execution_provider=provider), artifacts
     )
 
@@ -141,9 +141,9 @@ def test_ready_made_graph_keeps_its_precision(tmp_path: Path) -> None:
     write_onnx(folder / "model.onnx")
     artifacts, engine = examine(folder, None), Engine(execution_provider="cuda")
 
-    assert loading._precision(section(folder), engine, artifacts) == "fp32"
+    assert choose_precision(section(folder), engine, artifacts) == "fp32"
     with pytest.raises(ArtifactProblem, match=r"a ready-made .onnx file keeps the precision"):
-        loading._precision(section(folder, precision="fp16"), engine, artifacts)
+        choose_precision(section(folder, precision="fp16"), engine, artifacts)
 
 
 async def test_more_tokens_than_positions_are_refused(tmp_path: Path, folder: Path) -> None:
@@ -152,11 +152,13 @@ async def test_more_tokens_than_positions_are_refused(tmp_path: Path, folder: Pa
         await load(workshop(tmp_path), folder, max_input_tokens=65)
 
 
-@pytest.mark.parametrize(("asked", "said", "limit"), [(64, 20, 64), (None, 20, 20), (None, None, 64)])
+@pytest.mark.parametrize(
+    ("asked", "said", "limit"), [(64, 20, 64), (None, 20, 20), (None, None, 64), (None, 512, 64)]
+)
 async def test_section_goes_before_the_folder(
     tmp_path: Path, folder: Path, asked: int | None, said: int | None, limit: int
 ) -> None:
-    """The longest input is what the configuration says, else the folder, else the number of positions."""
+    """The longest input is what the configuration says, else the folder, at most the number of positions."""
     if said is not None:
         content = json.dumps({"max_seq_length": said})
         (folder / "sentence_bert_config.json").write_text(content, encoding="utf-8")
@@ -202,11 +204,11 @@ async def test_tokenizer_is_read_off_the_event_loop(
     """A large vocabulary takes a second, for which the other models would not answer."""
     threads: list[threading.Thread] = []
 
-    def note_thread(path: Path, max_tokens: int) -> Any:
+    def note_thread(path: Path, max_tokens: int, *, pairs: bool) -> Any:
         threads.append(threading.current_thread())
-        return read_tokenizer(path, max_tokens)
+        return read_tokenizer(path, max_tokens, pairs=pairs)
 
-    monkeypatch.setattr(loading, "read_tokenizer", note_thread)
+    monkeypatch.setattr(materials, "read_tokenizer", note_thread)
 
     await facts_of(workshop(tmp_path), folder)
 
@@ -230,8 +232,91 @@ async def test_graph_that_takes_no_batches_is_a_problem(tmp_path: Path) -> None:
     write_onnx(folder / "model.onnx", batch=1)
     write_tokenizer(folder / "tokenizer.json")
 
-    with pytest.raises(ArtifactProblem, match="the model does not run on batches of 384 tokens"):
+    with pytest.raises(ArtifactProblem, match=r"does not run on batches .* one text at a time"):
         await load(workshop(tmp_path), folder, pooling="mean", max_input_tokens=64)
+
+
+@dataclass(frozen=True, slots=True)
+class NotingRunner:
+    """A runner that notes what it is given, and has the memory for so many tokens.
+
+    Attributes:
+        runner: What computes.
+        runs: Texts, tokens of the longest one and whether all threads were given, of each run.
+        most: A run of more tokens than this fails.
+    """
+
+    runner: SessionRunner
+    runs: list[tuple[int, int, bool]]
+    most: int = 1_000_000
+
+    @property
+    def lanes(self) -> int:
+        """How many runs go on at a time."""
+        return self.runner.lanes
+
+    @property
+    def has_wide(self) -> bool:
+        """Whether one batch can be given all the threads."""
+        return self.runner.has_wide
+
+    def run(self, encodings: Sequence[Encoding], *, wide: bool) -> Sequence[Any]:
+        """Run a batch, unless it is too large."""
+        size, longest = len(encodings), max(map(len, encodings))
+        self.runs.append((size, longest, wide))
+        if size * longest > self.most:
+            raise MemoryError
+        return self.runner.run(encodings, wide=wide)
+
+
+def noting(monkeypatch: pytest.MonkeyPatch, most: int = 1_000_000) -> list[tuple[int, int, bool]]:
+    """Return what models that are loaded from now on are run with."""
+    runs: list[tuple[int, int, bool]] = []
+    monkeypatch.setattr(engine, "open_runner", lambda *how: NotingRunner(open_runner(*how), runs, most))
+    return runs
+
+
+async def test_model_of_long_texts_is_not_warmed_up_with_long_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attention over 2048 tokens on every lane would take a gigabyte, and keep it."""
+    runs = noting(monkeypatch)
+    folder = write_model(tmp_path / "model", shape=Shape(max_position_embeddings=2048))
+
+    facts = await facts_of(workshop(tmp_path), folder)
+
+    assert facts.max_input_tokens == 2048
+    assert sorted(runs) == [
+        (1, 1, False),
+        (1, 1, True),
+        (1, 384, False),
+        (1, 384, False),
+        (1, 512, True),
+        (48, 8, False),
+        (48, 8, False),
+    ]
+
+
+async def test_size_that_nobody_asked_for_is_halved_until_it_runs(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device with little memory runs the model, in smaller batches than there are by default."""
+    runs = noting(monkeypatch, most=100)
+
+    await facts_of(workshop(tmp_path), folder)
+
+    assert max(size * longest for size, longest, _ in runs[-4:]) == 96
+
+
+async def test_size_that_was_asked_for_and_does_not_run_is_a_problem(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The operator is told which setting it is, and not given another one in silence."""
+    noting(monkeypatch, most=100)
+    place = workshop(tmp_path, limits=Limits(max_batch_tokens=200))
+
+    with pytest.raises(ArtifactProblem, match=r"batches of 200 tokens, set limits\.max_batch_tokens"):
+        await load(place, folder)
 
 
 async def test_calibration_is_measured_once(tmp_path: Path, folder: Path) -> None:

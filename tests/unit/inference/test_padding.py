@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,3 +48,9 @@ def test_every_tensor_is_one_rectangle_that_holds_all_tokens(batch: list[list[in
         assert tensor.flags.c_contiguous
     for row, ids in enumerate(batch):
         assert tensors[IDS][row][tensors[MASK][row] == 1].tolist() == ids
+
+
+def test_encoding_without_tokens_is_refused() -> None:
+    """A packed graph would answer it with the vector of another caller's token."""
+    with pytest.raises(ValueError, match="an encoding has no tokens"):
+        pad([Encoding([5]), Encoding([])], {IDS, MASK})

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from services.config import Pooling
 from services.inference.graph.build import Plan
-from services.inference.graph.heads import EmbeddingHead, Pooling
+from services.inference.graph.heads import EmbeddingHead
 from services.inference.pooling import Vectors, finish, pool
 from services.inference.runner import open_runner
 from services.inference.session import SessionSettings

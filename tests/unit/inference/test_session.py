@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.artifacts import ArtifactProblem
 from services.inference.encoding import Encoding
-from services.inference.errors import ArtifactProblem
 from services.inference.graph.build import Plan
 from services.inference.graph.heads import EmbeddingHead
 from services.inference.padding import IDS, MASK, POSITIONS, TYPES, pad

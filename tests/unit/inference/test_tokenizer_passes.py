@@ -30,19 +30,19 @@ class GatedLibrary:
         """Let this many passes through the gate."""
         self._gate.release(passes)
 
-    def encode(self, text: str) -> Any:
-        """Tokenize one text."""
+    def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool = True) -> Any:
+        """Tokenize one text, or a pair."""
         self.threads.append(threading.current_thread().name)
-        return self._library.encode(text)
+        return self._library.encode(text, pair, add_special_tokens=add_special_tokens)
 
-    def encode_batch_fast(self, texts: list[str]) -> Any:
+    def encode_batch_fast(self, texts: list[str], *, add_special_tokens: bool) -> Any:
         """Tokenize the texts of a pass once the gate is open."""
         self.threads.append(threading.current_thread().name)
         self.passes.append(texts)
         self._gate.acquire(timeout=LIMIT_SECONDS)
         if self.error is not None:
             raise self.error
-        return self._library.encode_batch_fast(texts)
+        return self._library.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
 
 
 @pytest.fixture
@@ -151,6 +151,22 @@ async def test_large_call_does_not_hold_up_small_ones(library: GatedLibrary, tok
 
     assert max(map(len, library.passes)) < LARGEST_PASS + SLICE
     assert [text for one in library.passes for text in one] == texts
+
+
+async def test_calls_take_turns_in_a_pass(library: GatedLibrary, tokenizer: Tokenizer) -> None:
+    """A thousand documents do not stand before a question that comes after them: it is in the next pass."""
+    documents = [str(number) for number in range(4 * LARGEST_PASS)]
+    large = asyncio.create_task(ids(tokenizer, documents))
+    await turns()  # its first pass is under way
+    small = asyncio.create_task(ids(tokenizer, ["the cat", "a dog"]))
+    await turns()
+    library.open()
+
+    async with asyncio.timeout(LIMIT_SECONDS):
+        assert await small == expected(library, ["the cat", "a dog"])
+        assert await large == expected(library, documents)
+
+    assert "the cat" in library.passes[1]
 
 
 async def test_failed_pass_fails_its_callers_and_no_later_ones(

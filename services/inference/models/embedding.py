@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from services.config import EmbedModel, Limits
+from services.config import EmbedModel, Limits, RerankModel
 from services.inference.batching import Batcher
 from services.inference.errors import InvalidInput
+from services.inference.models.texts import check_count, check_texts
+from services.inference.pairs import Truncation
 from services.inference.pooling import Vectors, finish
-from services.inference.tokenizer import Tokenizer, Truncation
+from services.inference.tokenizer import Tokenized, Tokenizer
 
 InputType = Literal["query", "document"]
 
@@ -61,7 +63,7 @@ class EmbeddingModel:
     """Embeds texts of many callers at once. Belongs to one event loop.
 
     Args:
-        section: What the configuration says about the model.
+        section: What the configuration says about the model: its prompts.
         limits: How much a call may hold.
         tokenizer: Its tokenizer.
         batcher: Its batcher.
@@ -69,7 +71,12 @@ class EmbeddingModel:
     """
 
     def __init__(
-        self, section: EmbedModel, limits: Limits, tokenizer: Tokenizer, batcher: Batcher, dimensions: int
+        self,
+        section: EmbedModel | RerankModel,
+        limits: Limits,
+        tokenizer: Tokenizer,
+        batcher: Batcher,
+        dimensions: int,
     ) -> None:
         self._prompts = {"query": section.query_prompt, "document": section.document_prompt, None: ""}
         self._limits = limits
@@ -107,7 +114,36 @@ class EmbeddingModel:
         prompt = self._prompts[options.input_type]
         texts = [prompt + text for text in inputs] if prompt else inputs
         tokenized = await self._tokenizer.encode(texts, options.truncation)
-        outcome = await self._batcher.submit(tokenized.encodings, deadline=options.deadline)
+        return await self._run(tokenized, options, "inputs[{}]".format)
+
+    async def embed_search(
+        self, query: str, documents: Sequence[str], options: EmbedOptions, name: Callable[[int], str]
+    ) -> Embeddings:
+        """Embed a query and documents in one go, each behind the prompt of its type, unchecked.
+
+        Args:
+            query: The text whose embedding comes first. It is never cut.
+            documents: The texts of the other embeddings.
+            options: How; `input_type` does not matter.
+            name: What the caller calls the text of an embedding, for error messages.
+
+        Raises:
+            InputTooLong: The query has too many tokens, or a document has and truncation is none.
+            QueueFull: Too many inputs wait already.
+            DeadlinePassed: The deadline passed while inputs waited.
+            InferenceFailed: The model could not compute an input.
+        """
+        prompt = self._prompts["document"]
+        texts = [prompt + document for document in documents] if prompt else documents
+        first = await self._tokenizer.encode([self._prompts["query"] + query], name=name)
+        others = await self._tokenizer.encode(texts, options.truncation, name=lambda index: name(index + 1))
+        together = Tokenized(first.encodings + others.encodings, first.seconds + others.seconds)
+        return await self._run(together, options, name)
+
+    async def _run(
+        self, tokenized: Tokenized, options: EmbedOptions, name: Callable[[int], str]
+    ) -> Embeddings:
+        outcome = await self._batcher.submit(tokenized.encodings, deadline=options.deadline, name=name)
         vectors: list[Vectors] = []
         for index, row in enumerate(outcome.rows, start=1):
             vectors.append(finish(row, dimensions=options.dimensions, normalize=options.normalize))
@@ -136,29 +172,9 @@ class EmbeddingModel:
         self._tokenizer.close()
 
     def _check(self, inputs: Sequence[str], options: EmbedOptions) -> None:
-        limits = self._limits
-        wrong: list[tuple[str, str]] = []
-        if not inputs:
-            wrong.append(("inputs", "must hold at least 1 text"))
-        if len(inputs) > limits.max_client_batch_size:
-            wrong.append(
-                ("inputs", f"has {len(inputs)} texts, {limits.max_client_batch_size} at most per call")
-            )
-        else:
-            wrong += check_texts("inputs", inputs, limits)
+        wrong = check_count("inputs", len(inputs), "text", self._limits)
+        wrong = wrong or check_texts("inputs", inputs, self._limits)
         if options.dimensions is not None and not 1 <= options.dimensions <= self._dimensions:
             wrong.append(("dimensions", f"is {options.dimensions}, must be 1 to {self._dimensions}"))
         if wrong:
             raise InvalidInput(wrong)
-
-
-def check_texts(parameter: str, texts: Sequence[str], limits: Limits) -> list[tuple[str, str]]:
-    """Return what is wrong with texts by themselves: empty ones, and ones that are far too long."""
-    longest = limits.max_input_characters
-    wrong = []
-    for index, text in enumerate(texts):
-        if not text or text.isspace():
-            wrong.append((f"{parameter}[{index}]", "must not be empty"))
-        elif len(text) > longest:
-            wrong.append((f"{parameter}[{index}]", f"has {len(text)} characters, {longest} at most"))
-    return wrong
