@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final
 
-import grpc
-from inglenook.common.v1 import Truncation, Usage
+from inglenook.common.v1 import Usage
 from inglenook.embed.v1 import (
     Embedding,
     EmbedRequest,
@@ -18,16 +17,12 @@ from inglenook.embed.v1 import (
     InputType,
 )
 
-from services.chassis.deadline import remaining_seconds
-from services.chassis.errors import InvalidRequest
-from services.inference.embedding import EmbedOptions
-from services.inference.embedding import InputType as DomainInputType
+from services.inference.lifecycle import Registry
+from services.inference.models.embedding import EmbeddingModel, EmbedOptions
+from services.inference.models.embedding import InputType as DomainInputType
 from services.inference.pooling import Vectors
-from services.inference.registry import Registry
-from services.inference.tokenizer import Truncation as DomainTruncation
+from services.serving.options import TRUNCATIONS, Context, deadline_of, require_known
 from services.serving.wire import timings
-
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 SLICE: Final = 32
 """Embeddings encoded between two turns of the event loop."""
@@ -36,12 +31,6 @@ INPUT_TYPES: Final[dict[int, DomainInputType | None]] = {
     InputType.INPUT_TYPE_UNSPECIFIED: None,
     InputType.INPUT_TYPE_QUERY: "query",
     InputType.INPUT_TYPE_DOCUMENT: "document",
-}
-TRUNCATIONS: Final[dict[int, DomainTruncation]] = {
-    Truncation.TRUNCATION_UNSPECIFIED: "none",
-    Truncation.TRUNCATION_NONE: "none",
-    Truncation.TRUNCATION_RIGHT: "right",
-    Truncation.TRUNCATION_LEFT: "left",
 }
 ENCODINGS: Final = {
     Encoding.ENCODING_UNSPECIFIED: Encoding.ENCODING_FLOAT,
@@ -53,7 +42,7 @@ ENCODINGS: Final = {
 class EmbedServicer(EmbedServiceServicer):
     """Answers Embed with the models of `registry`."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry[EmbeddingModel]) -> None:
         self._registry = registry
 
     async def Embed(self, request: EmbedRequest, context: Context) -> EmbedResponse:
@@ -61,7 +50,9 @@ class EmbedServicer(EmbedServiceServicer):
         began = time.perf_counter()
         options = _options(request, context)
         name = self._registry.resolve(request.model)
-        result = await self._registry.ready(name).embed(request.inputs, options)
+        async with self._registry.use(name, options.deadline) as model:
+            result = await model.embed(request.inputs, options)
+        del model  # else it is still there when an unload gives back what was freed
         embeddings = await _encode(result.vectors, packed=request.encoding == Encoding.ENCODING_FLOAT32)
         return EmbedResponse(
             embeddings=embeddings,
@@ -82,24 +73,17 @@ def _options(request: EmbedRequest, context: Context) -> EmbedOptions:
     Raises:
         InvalidRequest: An enum has a number that the contract does not define.
     """
-    unknown = [
-        (field, "has a value that this version does not know")
-        for field, value, known in (
-            ("input_type", request.input_type, INPUT_TYPES),
-            ("truncation", request.truncation, TRUNCATIONS),
-            ("encoding", request.encoding, ENCODINGS),
-        )
-        if value not in known
-    ]
-    if unknown:
-        raise InvalidRequest(unknown)
-    remaining = remaining_seconds(context)
+    require_known(
+        ("input_type", request.input_type, INPUT_TYPES),
+        ("truncation", request.truncation, TRUNCATIONS),
+        ("encoding", request.encoding, ENCODINGS),
+    )
     return EmbedOptions(
         input_type=INPUT_TYPES[request.input_type],
         dimensions=request.dimensions if request.HasField("dimensions") else None,
         normalize=request.normalize if request.HasField("normalize") else True,
         truncation=TRUNCATIONS[request.truncation],
-        deadline=None if remaining is None else time.monotonic() + remaining,
+        deadline=deadline_of(context),
     )
 
 

@@ -23,7 +23,7 @@ from inglenook.model.v1 import (
 )
 
 from services.chassis.deadline import remaining_seconds
-from services.config import Capability, EmbedModel
+from services.config import AnyModel, Capability
 from services.router.capabilities import WIRE, wanted
 from services.router.delegate import Delegate
 from services.router.errors import UnknownModel
@@ -40,7 +40,7 @@ class ModelServicer(ModelServiceServicer):
 
     def __init__(
         self,
-        models: Mapping[str, EmbedModel],
+        models: Mapping[str, AnyModel],
         routes: Mapping[Capability, Route],
         delegates: Mapping[Capability, Delegate],
     ) -> None:
@@ -84,17 +84,18 @@ class ModelServicer(ModelServiceServicer):
         content = await delegate.unary(COUNT_TOKENS, request.SerializeToString(), context)
         return CountTokensResponse.FromString(content)
 
-    def _section(self, name: str) -> EmbedModel:
+    def _section(self, name: str) -> AnyModel:
         if name not in self._models:
             raise UnknownModel(self._models)
         return self._models[name]
 
 
-def _unheard(name: str, section: EmbedModel) -> ModelInfo:
+def _unheard(name: str, section: AnyModel) -> ModelInfo:
     """Describe a model of which no replica says anything."""
     return ModelInfo(
         name=name,
         capability=WIRE[section.capability],
         source=section.source,
+        revision=section.revision or "",
         state_detail="no replica that has it can be reached",
     )

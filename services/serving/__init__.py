@@ -4,6 +4,6 @@ It joins the two libraries that must not know each other: the chassis, which kno
 inference, which knows models and no gRPC.
 """
 
-from services.serving.application import EngineApplication
+from services.serving.application import EngineApplication, EngineService
 
-__all__ = ["EngineApplication"]
+__all__ = ["EngineApplication", "EngineService"]

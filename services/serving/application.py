@@ -2,72 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import grpc
 from inglenook.model.v1 import add_ModelServiceServicer_to_server
 
+from services.artifacts import Origins
 from services.chassis.health import OVERALL, Health
 from services.chassis.process import Surroundings
-from services.config import Capability, ConfigurationFile, environment
-from services.inference.loading import Workshop, load_embedding_model
-from services.inference.registry import ModelState, Registry
+from services.config import Capability, Configuration, ConfigurationFile, Model, environment
+from services.inference.lifecycle import (
+    LifecycleSettings,
+    LoadedModel,
+    ModelState,
+    ModelStatus,
+    Registry,
+)
+from services.inference.loading import ModelLoader, Workshop
+from services.inference.loading.recipes import Recipe
 from services.serving.metrics import EngineMetrics, ModelGauges
 from services.serving.model_servicer import ModelServicer
 
 MODEL_SERVICE = "inglenook.model.v1.ModelService"
 
+M = TypeVar("M", bound=LoadedModel)
 
-class EngineApplication:
+
+@dataclass(frozen=True, slots=True)
+class EngineService(Generic[M]):
+    """What is particular about one service.
+
+    Attributes:
+        capability: Which models of the configuration it runs.
+        name: Full name of its gRPC service.
+        recipe: How its models are made.
+        add_servicer: Adds its servicer, over a registry, to a server.
+    """
+
+    capability: Capability
+    name: str
+    recipe: Recipe[Any, M]
+    add_servicer: Callable[[Registry[M], grpc.aio.Server], None]
+
+
+class EngineApplication(Generic[M]):
     """Runs the models of one capability. Satisfies `chassis.process.Application`.
 
     Args:
         surroundings: What the chassis lends.
         file: The configuration.
-        capability: Which of its models to run.
-        service: Full name of the capability's gRPC service.
-        add_servicer: Adds that service's servicer, over the registry, to a server.
+        service: What is particular about the service.
     """
 
     def __init__(
-        self,
-        surroundings: Surroundings,
-        file: ConfigurationFile,
-        capability: Capability,
-        service: str,
-        add_servicer: Callable[[Registry, grpc.aio.Server], None],
+        self, surroundings: Surroundings, file: ConfigurationFile, service: EngineService[M]
     ) -> None:
         configuration = file.configuration
-        workshop = Workshop(
-            engine=configuration.engine,
-            limits=configuration.limits,
-            base=file.path.parent,
-            cache=environment.cache_directory(),
-        )
+        engine = configuration.engine
+        origins = Origins(file.path.parent, environment.cache_directory(), configuration.hub)
         metrics = EngineMetrics(surroundings.registry)
         self._service = service
-        self._add_servicer = add_servicer
         self._health: Health | None = None
         self._settled = False
-        self._registry = Registry(
-            sections={
-                name: section
-                for name, section in configuration.models.items()
-                if section.capability == capability
-            },
-            load=lambda name, section: load_embedding_model(name, section, workshop, metrics.observer(name)),
-            changed=self._tell_health,
+        self._loads_on_demand = engine.on_demand != "never"
+        self._registry: Registry[M] = Registry(
+            _models(configuration, service.capability),
+            ModelLoader(Workshop(engine, configuration.limits, origins), service.recipe, metrics.observer),
+            self._tell_health,
+            settings=LifecycleSettings.of(engine),
+            capability=service.capability,
+            elsewhere=_elsewhere(configuration, service.capability),
+            observe=metrics.observe_lifecycle,
         )
         surroundings.registry.register(ModelGauges(self._registry.statuses, self._queues))
 
     @property
     def services(self) -> Sequence[str]:
         """Full names of the gRPC services that it registers."""
-        return (self._service, MODEL_SERVICE)
+        return (self._service.name, MODEL_SERVICE)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add its servicers to the server."""
-        self._add_servicer(self._registry, server)
+        self._service.add_servicer(self._registry, server)
         add_ModelServiceServicer_to_server(ModelServicer(self._registry), server)
 
     async def start(self, health: Health) -> None:
@@ -82,7 +100,7 @@ class EngineApplication:
         await self._registry.close()
 
     async def _tell_health(self) -> None:
-        """SERVING once some model answers and none of those wanted from the start is on its way.
+        """SERVING once some model answers, or would on demand, and none is on its way for the first time.
 
         A model that failed does not take the others down: calls for it are answered UNAVAILABLE, which
         the router retries elsewhere.
@@ -90,14 +108,39 @@ class EngineApplication:
         if self._health is None:
             return
         statuses = self._registry.statuses()
-        serving = any(status.state is ModelState.READY for status in statuses)
+        out = {ModelState.FAILED} if self._loads_on_demand else set(ModelState) - {ModelState.READY}
+        serving = any(status.state not in out for status in statuses)
         if not self._settled:
-            pending = {ModelState.AVAILABLE, ModelState.LOADING}
-            waiting = [status for status in statuses if status.section.preload and status.state in pending]
-            self._settled = not waiting
+            wanted = [status for status in statuses if status.section.preload]
+            begun = any(status.state is ModelState.READY for status in statuses) or all(
+                status.state is ModelState.FAILED for status in wanted
+            )
+            self._settled = begun and not any(map(_is_pending, wanted))
             serving = serving and self._settled
-        for name in (OVERALL, self._service):
+        for name in (OVERALL, self._service.name):
             await self._health.set(name, serving=serving)
 
     def _queues(self) -> Sequence[tuple[str, int]]:
         return [(name, model.queue_size) for name, model in self._registry.loaded().items()]
+
+
+def _is_pending(status: ModelStatus) -> bool:
+    """Say whether a model is about to answer for the first time.
+
+    One that is still being fetched may take an hour, for which the others do not wait. One that was loaded
+    and made room for another has had its turn.
+    """
+    begins = status.state is ModelState.AVAILABLE and status.facts is None
+    opens = status.state is ModelState.LOADING and not status.is_preparing
+    return begins or opens
+
+
+def _models(configuration: Configuration, capability: Capability) -> Mapping[str, Model]:
+    return {name: one for name, one in configuration.models.items() if one.capability == capability}
+
+
+def _elsewhere(configuration: Configuration, capability: Capability) -> Mapping[str, Capability]:
+    """Return the models of other services, so that a call for one of them can be told apart from a typo."""
+    return {
+        name: one.capability for name, one in configuration.models.items() if one.capability != capability
+    }

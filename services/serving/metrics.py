@@ -10,10 +10,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from services.inference.batching import BatchStats
-from services.inference.registry import ModelState, ModelStatus
+from services.inference.lifecycle import LifecycleEvent, ModelState, ModelStatus
 
 SIZE_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TOKEN_BUCKETS: Final = (16, 32, 64, 128, 256, 512, 1024, 4096, 16_384, 65_536)
+LOAD_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 SECONDS_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -42,6 +43,9 @@ class EngineMetrics:
             "Tokens that were computed; real divided by padded is the padding efficiency.",
         )
         self._failed = counter("inglenook_failed_inputs_total", "Inputs that the model could not compute.")
+        self._loads = histogram("inglenook_model_load_seconds", "How long a load took.", LOAD_BUCKETS)
+        self._unloads = counter("inglenook_model_unloads_total", "Unloads, by why.", "cause")
+        self._load_failures = counter("inglenook_model_load_failures_total", "Loads that failed.")
 
     def observer(self, model: str) -> Callable[[BatchStats], None]:
         """Return what counts a finished batch of `model`, its labels bound once."""
@@ -63,6 +67,15 @@ class EngineMetrics:
                 wait.observe(waited)
 
         return observe
+
+    def observe_lifecycle(self, event: LifecycleEvent) -> None:
+        """Count what happened to a model."""
+        if event.kind == "loaded":
+            self._loads.labels(event.model).observe(event.seconds)
+        elif event.kind == "failed":
+            self._load_failures.labels(event.model).inc()
+        else:
+            self._unloads.labels(event.model, event.cause).inc()
 
 
 class ModelGauges(Collector):
@@ -88,6 +101,6 @@ class ModelGauges(Collector):
         for status in self._statuses():
             for one in ModelState:
                 state.add_metric((status.name, one.value), float(status.state is one))
-            if status.state is ModelState.READY and status.facts is not None:
-                memory.add_metric((status.name,), status.facts.memory_bytes)
+            if status.state is ModelState.READY:
+                memory.add_metric((status.name,), status.memory_bytes)
         return (depth, state, memory)

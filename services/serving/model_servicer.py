@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeVar
 
-import grpc
 from inglenook.common.v1 import Capability
 from inglenook.model.v1 import (
     CountTokensRequest,
@@ -22,16 +21,17 @@ from inglenook.model.v1 import (
 
 from services.chassis.errors import InvalidRequest
 from services.inference.errors import ModelFailed
-from services.inference.registry import ModelState, Registry
+from services.inference.lifecycle import LoadedModel, ModelState, Registry
+from services.serving.options import Context, deadline_of
 from services.serving.wire import CAPABILITIES, model_info
 
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+M = TypeVar("M", bound=LoadedModel)
 
 
 class ModelServicer(ModelServiceServicer):
     """Lists, loads and unloads the models of `registry`."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry[M]) -> None:
         self._registry = registry
 
     async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
@@ -67,8 +67,8 @@ class ModelServicer(ModelServiceServicer):
 
     async def CountTokens(self, request: CountTokensRequest, context: Context) -> CountTokensResponse:
         """Count the tokens of texts."""
-        del context
-        name = self._registry.status(request.model).name
-        model = self._registry.ready(name)
-        counts = await model.count_tokens(request.inputs)
-        return CountTokensResponse(token_counts=counts, max_input_tokens=model.max_input_tokens, model=name)
+        name = self._registry.status(request.model).name  # here nothing stands for the only model
+        async with self._registry.use(name, deadline_of(context)) as model:
+            counts = await model.count_tokens(request.inputs)
+            limit = model.max_input_tokens
+        return CountTokensResponse(token_counts=counts, max_input_tokens=limit, model=name)

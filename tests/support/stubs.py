@@ -11,6 +11,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from inglenook.chat.v1 import ChatServiceStub
 from inglenook.embed.v1 import EmbedRequest, EmbedResponse, EmbedServiceStub
 from inglenook.model.v1 import ModelServiceStub
+from inglenook.nli.v1 import NliServiceStub
+from inglenook.rerank.v1 import RerankServiceStub
 from inglenook.router.v1 import Backend, BackendState, ListBackendsRequest, RouterServiceStub
 
 from services.chassis.testing import FailedCall, read_failure
@@ -20,6 +22,8 @@ if TYPE_CHECKING:  # these names exist for type checkers only
     from inglenook.chat.v1.chat_pb2_grpc import ChatServiceAsyncStub
     from inglenook.embed.v1.embed_pb2_grpc import EmbedServiceAsyncStub
     from inglenook.model.v1.model_pb2_grpc import ModelServiceAsyncStub
+    from inglenook.nli.v1.nli_pb2_grpc import NliServiceAsyncStub
+    from inglenook.rerank.v1.rerank_pb2_grpc import RerankServiceAsyncStub
     from inglenook.router.v1.router_pb2_grpc import RouterServiceAsyncStub
 
 LIMIT_SECONDS = 20.0
@@ -44,6 +48,16 @@ class Stubs:
     def chat(self) -> ChatServiceAsyncStub:
         """Calls ChatService."""
         return ChatServiceStub(self.channel)
+
+    @property
+    def rerank(self) -> RerankServiceAsyncStub:
+        """Calls RerankService."""
+        return RerankServiceStub(self.channel)
+
+    @property
+    def nli(self) -> NliServiceAsyncStub:
+        """Calls NliService."""
+        return NliServiceStub(self.channel)
 
     @property
     def models(self) -> ModelServiceAsyncStub:

@@ -25,6 +25,7 @@ from tests.support.tiny import write_model
 
 REQUEST = EmbedRequest(model="tiny", inputs=["the cat sits"])
 ASLEEP = "preload = false"
+NEVER = 'on_demand = "never"'
 
 
 async def model(engine: Engine, name: str = "tiny") -> ModelInfo:
@@ -42,11 +43,48 @@ async def until_state(engine: Engine, state: ModelState.ValueType, name: str = "
     return await model(engine, name)
 
 
-async def test_a_model_that_is_not_preloaded_is_not_ready_until_it_is_loaded(
+async def test_first_call_loads_a_model_that_is_not_preloaded(tmp_path: Path, tiny_model: Path) -> None:
+    """Whoever calls waits for the load and gets an answer; the service is SERVING from the start."""
+    async with embedding(tmp_path, model_section("tiny", tiny_model, ASLEEP)) as engine:
+        assert (await model(engine)).state == ModelState.MODEL_STATE_AVAILABLE
+
+        assert len((await engine.ask(REQUEST)).embeddings) == 1
+        assert (await model(engine)).state == ModelState.MODEL_STATE_READY
+
+
+async def test_call_can_be_told_to_come_back_while_its_model_is_loaded(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """With on_demand = "retry" nobody waits: NOT_READY with RetryInfo, and soon the same call succeeds."""
+    models = model_section("tiny", tiny_model, ASLEEP)
+    async with embedding(tmp_path, models, more='on_demand = "retry"') as engine:
+        told = await engine.refusal(REQUEST)
+        assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
+        assert told.retry_after_seconds is not None
+
+        await until_state(engine, ModelState.MODEL_STATE_READY)
+        assert len((await engine.ask(REQUEST)).embeddings) == 1
+
+
+async def test_model_that_nobody_calls_leaves_memory_and_comes_back(tmp_path: Path, tiny_model: Path) -> None:
+    """Idle models cost nothing, and the next call does not notice more than a wait."""
+    models = model_section("tiny", tiny_model, "idle_unload_seconds = 0.2")
+    async with embedding(tmp_path, models) as engine:
+        assert len((await engine.ask(REQUEST)).embeddings) == 1
+
+        gone = await until_state(engine, ModelState.MODEL_STATE_AVAILABLE)
+
+        assert gone.memory_bytes == 0
+        assert await engine.serves(SERVICE)
+        assert len((await engine.ask(REQUEST)).embeddings) == 1
+
+
+async def test_model_that_is_only_loaded_by_hand_is_not_ready_until_then(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     """Calls are refused with NOT_READY and what to do; LoadModel brings model and health up."""
-    async with embedding(tmp_path, model_section("tiny", tiny_model, ASLEEP), serves=False) as engine:
+    models = model_section("tiny", tiny_model, ASLEEP)
+    async with embedding(tmp_path, models, more=NEVER, serves=False) as engine:
         told = await engine.refusal(REQUEST)
         assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "NOT_READY")
         assert "load it first" in told.message
@@ -65,7 +103,7 @@ async def test_unloading_takes_the_service_down_and_loading_brings_it_back(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     """Unloading twice changes nothing; loading twice neither."""
-    async with embedding(tmp_path, model_section("tiny", tiny_model)) as engine:
+    async with embedding(tmp_path, model_section("tiny", tiny_model), more=NEVER) as engine:
         for _ in range(2):
             gone = await engine.models.UnloadModel(UnloadModelRequest(model="tiny"), timeout=LIMIT_SECONDS)
             assert gone.model.state == ModelState.MODEL_STATE_AVAILABLE
@@ -174,6 +212,22 @@ async def test_tokens_are_counted_as_the_model_sees_them(tmp_path: Path, tiny_mo
     assert (told.max_input_tokens, told.model) == (64, "tiny")
 
 
+async def test_model_of_another_capability_is_not_mistaken_for_an_unknown_one(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """The caller has the right name and the wrong method; the answer says which capability the model has."""
+    models = model_section("tiny", tiny_model) + (
+        f'[models.ranker]\ncapability = "rerank"\nkind = "bi-encoder"\nsource = "dir:{tiny_model}"\n'
+    )
+    async with embedding(tmp_path, models) as engine:
+        told = await engine.refusal(EmbedRequest(model="ranker", inputs=["a"]))
+        listed = await engine.models.ListModels(ListModelsRequest(), timeout=LIMIT_SECONDS)
+    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "WRONG_CAPABILITY")
+    assert told.metadata == {"model": "ranker", "capability": "rerank"}
+    assert [field for field, _ in told.violations] == ["model"]
+    assert [one.name for one in listed.models] == ["tiny"]
+
+
 async def test_every_method_of_the_model_service_names_the_models_that_exist(
     tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -197,7 +251,7 @@ async def test_a_service_serves_for_as_long_as_one_of_its_models_answers(
 ) -> None:
     """Taking one of two models out, or loading it again, does not turn callers of the other away."""
     models = model_section("tiny", tiny_model) + model_section("other", tiny_model)
-    async with embedding(tmp_path, models) as engine:
+    async with embedding(tmp_path, models, more=NEVER) as engine:
         await engine.models.UnloadModel(UnloadModelRequest(model="other"), timeout=LIMIT_SECONDS)
         assert await engine.serves(SERVICE)
         assert len((await engine.ask(REQUEST)).embeddings) == 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 from prometheus_client import CollectorRegistry, generate_latest
 
 from services.inference.batching import BatchStats
-from services.inference.registry import ModelState, ModelStatus
+from services.inference.lifecycle import LifecycleEvent, ModelState, ModelStatus
 from services.serving.metrics import EngineMetrics, ModelGauges
 from tests.support.engine_parts import FACTS, section
 
@@ -82,11 +82,27 @@ def test_models_are_kept_apart() -> None:
     assert registry.get_sample_value("inglenook_real_tokens_total", {"model": "other"}) == 180
 
 
+def test_life_of_models_is_counted() -> None:
+    """Evictions that pile up say that the budget is too small for what is called."""
+    registry = CollectorRegistry()
+    observe = EngineMetrics(registry).observe_lifecycle
+
+    observe(LifecycleEvent("loaded", "tiny", seconds=1.5))
+    observe(LifecycleEvent("unloaded", "tiny", "evicted"))
+    observe(LifecycleEvent("unloaded", "tiny", "evicted"))
+    observe(LifecycleEvent("failed", "tiny"))
+
+    assert value(registry, "inglenook_model_load_seconds_sum") == 1.5
+    assert value(registry, "inglenook_model_load_seconds_count") == 1
+    assert value(registry, "inglenook_model_unloads_total", cause="evicted") == 2
+    assert value(registry, "inglenook_model_load_failures_total") == 1
+
+
 def test_gauges_tell_how_things_stand_when_asked() -> None:
     """They are computed on demand, so they cannot be stale."""
     statuses = [
-        ModelStatus("tiny", section(), ModelState.READY, facts=FACTS),
-        ModelStatus("other", section(), ModelState.AVAILABLE, facts=FACTS),
+        ModelStatus("tiny", section(), ModelState.READY, facts=FACTS, memory_bytes=1_000_000),
+        ModelStatus("other", section(), ModelState.AVAILABLE, facts=FACTS, memory_bytes=1_000_000),
     ]
     queues = {"tiny": 5}
     registry = CollectorRegistry()

@@ -8,10 +8,10 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from services.artifacts import ArtifactProblem
 from services.chassis.errors import CODES, Explained, Reason
 from services.chassis.status import DETAILS_KEY, explained_status
 from services.inference.errors import (
-    ArtifactProblem,
     DeadlinePassed,
     InferenceError,
     InferenceFailed,
@@ -21,12 +21,14 @@ from services.inference.errors import (
     ModelNotFound,
     ModelNotReady,
     QueueFull,
+    WrongCapability,
 )
 
 EXAMPLES = [
     (InvalidInput([("inputs[3]", "must not be empty")]), grpc.StatusCode.INVALID_ARGUMENT),
     (InputTooLong({"inputs[1]": 300}, 256), grpc.StatusCode.INVALID_ARGUMENT),
     (ModelNotFound("a", ["b"]), grpc.StatusCode.NOT_FOUND),
+    (WrongCapability("a", "embed", "rerank"), grpc.StatusCode.INVALID_ARGUMENT),
     (ModelNotReady("a", "loading", 1.5), grpc.StatusCode.UNAVAILABLE),
     (ModelFailed("a", "model.onnx is damaged"), grpc.StatusCode.UNAVAILABLE),
     (QueueFull(5, 5, 0.25), grpc.StatusCode.RESOURCE_EXHAUSTED),

@@ -10,13 +10,15 @@ from inglenook.common.v1 import Capability, ModelInfo, Pooling, Precision
 from inglenook.common.v1 import ModelState as WireState
 
 from services.config import Capability as DomainCapability
-from services.inference.graph.heads import Pooling as DomainPooling
-from services.inference.loading import Precision as DomainPrecision
-from services.inference.registry import ModelState, ModelStatus
+from services.config import NliModel, RerankModel
+from services.config import Pooling as DomainPooling
+from services.inference.lifecycle import ModelFacts, ModelState, ModelStatus
+from services.inference.lifecycle import Precision as DomainPrecision
 from services.serving.wire import CAPABILITIES, POOLINGS, PRECISIONS, STATES, duration, model_info, timings
 from tests.support.engine_parts import FACTS, section
 
 STATUS = ModelStatus("tiny", section("dir:models/tiny"))
+LOADED: dict[str, Any] = {"memory_bytes": 1_000_000, "load_seconds": 1.25}
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_model_that_was_never_loaded_shows_what_the_configuration_says() -> None
 
 def test_ready_model_shows_all_its_facts() -> None:
     """Operators see from it what runs, and caches go by the fingerprint."""
-    info = model_info(replace(STATUS, state=ModelState.READY, facts=FACTS))
+    info = model_info(replace(STATUS, state=ModelState.READY, facts=FACTS, **LOADED))
 
     assert info.fingerprint == FACTS.fingerprint
     assert info.architecture == "bert"
@@ -61,15 +63,45 @@ def test_ready_model_shows_all_its_facts() -> None:
     assert info.pooling == Pooling.POOLING_MEAN
     assert info.memory_bytes == 1_000_000
     assert info.load_time.ToTimedelta().total_seconds() == 1.25
-    assert len(info.ListFields()) == len(fields(FACTS)) + 4  # name, capability, state, source
+    # beside the facts: name, capability, state, source, memory, load time; it has no labels
+    assert len(info.ListFields()) == len(fields(FACTS)) + 6 - 1
 
 
 def test_unloaded_model_keeps_its_facts_but_has_no_memory() -> None:
     """The memory has been given back; a sum over all models should say so."""
-    info = model_info(replace(STATUS, state=ModelState.AVAILABLE, facts=FACTS))
+    info = model_info(replace(STATUS, state=ModelState.AVAILABLE, facts=FACTS, **LOADED))
 
     assert info.dimensions == 4
     assert info.memory_bytes == 0
+
+
+def test_classifier_shows_its_labels_and_no_embedding() -> None:
+    """Which output means what differs from model to model."""
+    facts = replace(FACTS, pooling=None, dimensions=None, labels=("entailment", "neutral", "contradiction"))
+    judge = NliModel(capability="nli", source="dir:somewhere")
+    info = model_info(replace(STATUS, section=judge, state=ModelState.READY, facts=facts))
+
+    assert list(info.labels) == ["entailment", "neutral", "contradiction"]
+    assert not info.HasField("dimensions")
+    assert info.pooling == Pooling.POOLING_UNSPECIFIED
+
+
+@pytest.mark.parametrize("facts", [FACTS, replace(FACTS, pooling=None, dimensions=None, labels=("LABEL_0",))])
+def test_reranker_shows_neither_labels_nor_an_embedding(facts: ModelFacts) -> None:
+    """Whichever kind it is: what is inside is not what it answers with."""
+    reranker = RerankModel(capability="rerank", source="dir:somewhere")
+    info = model_info(replace(STATUS, section=reranker, state=ModelState.READY, facts=facts))
+
+    assert list(info.labels) == []
+    assert not info.HasField("dimensions")
+    assert info.pooling == Pooling.POOLING_UNSPECIFIED
+
+
+def test_loading_model_says_how_far_it_is() -> None:
+    """A download of minutes looks like a hang to whoever waits for it."""
+    info = model_info(replace(STATUS, state=ModelState.LOADING, detail="downloading, 43 of 91 MB"))
+
+    assert info.state_detail == "downloading, 43 of 91 MB"
 
 
 def test_failed_model_says_why() -> None:
@@ -78,6 +110,21 @@ def test_failed_model_says_why() -> None:
 
     assert info.state == WireState.MODEL_STATE_FAILED
     assert info.state_detail == "model.onnx is damaged"
+
+
+def test_texts_from_a_models_files_never_keep_the_list_from_being_told() -> None:
+    """JSON can hold half a character, or megabytes where a word should be; other models cannot help it."""
+    odd = "\ud800" + "x" * 100_000
+    facts = replace(FACTS, architecture=odd, labels=(odd, "neutral"))
+    nli = NliModel(capability="nli", source="dir:\ud800")
+
+    info = model_info(replace(STATUS, section=nli, state=ModelState.FAILED, problem=odd, facts=facts))
+
+    assert ModelInfo.FromString(info.SerializeToString()) == info
+    assert info.source == "dir:?"
+    texts = (info.state_detail, info.architecture, *info.labels)
+    assert [len(text) for text in texts] == [1_000, 64, 128, len("neutral")]
+    assert info.state_detail == "?" + "x" * 998 + "…"
 
 
 def test_timings_keep_their_places() -> None:

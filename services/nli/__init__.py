@@ -1,0 +1,1 @@
+"""Service: whether one text follows from another, and which labels fit a text."""

@@ -1,0 +1,1 @@
+"""Service: documents by relevance to a query."""
