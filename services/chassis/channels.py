@@ -22,6 +22,12 @@ RETRYABLE_CODES: Final = ("UNAVAILABLE", "CANCELLED")
 no handler has seen; a caller's own cancellation never comes back as a status to retry."""
 
 
+EJECTION_PERCENT: Final = 95
+"""A replica is ejected when a larger share of its calls fails. gRPC counts every status but OK: calls that
+are wrong, and calls for a model that could not be loaded, must not take a replica away from everybody else.
+One that is broken fails them all."""
+
+
 def target(endpoints: Sequence[str]) -> str:
     """Return the gRPC target for endpoints that the configuration has checked.
 
@@ -76,7 +82,7 @@ def service_config(services: Sequence[ServiceDescriptor], channels: Channels) ->
         "baseEjectionTime": f"{channels.ejection_seconds:g}s",
         "maxEjectionPercent": 50,
         "failurePercentageEjection": {
-            "threshold": 60,
+            "threshold": EJECTION_PERCENT,
             "enforcementPercentage": 100,
             "minimumHosts": 2,
             "requestVolume": 5,

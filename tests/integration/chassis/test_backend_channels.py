@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import grpc
 from inglenook.embed.v1 import EmbedRequest
@@ -136,6 +136,33 @@ async def test_replica_that_always_fails_is_ejected() -> None:
 
         await until(ejected)
     assert well.calls > 20
+
+
+async def test_callers_at_fault_do_not_take_replicas_away_from_others() -> None:
+    """Wrong calls fail on every replica alike; most of what a replica answers may be refusals."""
+
+    class Wrong(CallError):
+        reason = Reason.INVALID_REQUEST
+
+    async def refuse_most(call: int) -> None:
+        if call % 5:
+            raise Wrong(str(call))
+
+    replicas = Replica(refuse_most), Replica(refuse_most)
+    channels = Channels(outlier_interval_seconds=0.2, ejection_seconds=60.0)
+    async with asyncio.timeout(LIMIT_SECONDS), AsyncExitStack() as stack:
+        endpoints = await _start(stack, *replicas)
+        stub = await stack.enter_async_context(balanced(endpoints, channels))
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + 5 * channels.outlier_interval_seconds
+        while loop.time() < ends:
+            with suppress(grpc.aio.AioRpcError):
+                await stub.Embed(EmbedRequest(inputs=["a"]), timeout=LIMIT_SECONDS)
+        before = [replica.calls for replica in replicas]
+        for _ in range(20):
+            with suppress(grpc.aio.AioRpcError):
+                await stub.Embed(EmbedRequest(inputs=["a"]), timeout=LIMIT_SECONDS)
+    assert [replica.calls - earlier for replica, earlier in zip(replicas, before, strict=True)] == [10, 10]
 
 
 async def test_replica_that_is_not_serving_gets_no_calls() -> None:
