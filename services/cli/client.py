@@ -12,6 +12,8 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from inglenook.common.v1 import ModelState
+from inglenook.model.v1 import ListModelsRequest, ModelServiceStub
 
 from services.chassis.pipeline.translate import SERVED_BY_KEY
 from services.chassis.status import DETAILS_KEY
@@ -77,6 +79,19 @@ def serves(address: str, service: str = "", seconds: float = HEALTH_SECONDS) -> 
         except grpc.RpcError:
             return False
     return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def despair(address: str, seconds: float = HEALTH_SECONDS) -> str:
+    """Say why no model of the service at `address` will ever answer; empty if one does, or still may."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            models = ModelServiceStub(channel).ListModels(ListModelsRequest(), timeout=seconds).models
+        except grpc.RpcError:
+            return ""
+    failed = [one for one in models if one.state == ModelState.MODEL_STATE_FAILED]
+    if len(failed) < len(models):
+        return ""
+    return "\n".join(f"model {one.name}: {one.state_detail}" for one in failed)
 
 
 @contextmanager

@@ -12,13 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
-from services.cli.client import serves
-from services.config import ConfigurationFile, environment, is_literal, split_address
+from services.chassis.health import LIVENESS, OVERALL
+from services.cli.capabilities import ENGINES, SERVICES
+from services.cli.client import despair, serves
+from services.config import Capability, ConfigurationFile, environment, is_literal, split_address
 
 POLL_SECONDS: Final = 0.05
+LOOK_SECONDS: Final = 1.0
+"""How often a process that does not serve is asked whether it ever will."""
 STOP_SECONDS: Final = 30.0
 LOG_TAIL_LINES: Final = 12
-EMBED_SERVICE: Final = "inglenook.embed.v1.EmbedService"
 
 
 class ClusterFailed(Exception):
@@ -34,18 +37,22 @@ class Child:
         listen: Where its gRPC server listens.
         process: The process.
         log: What it wrote; None when it writes to this process's standard error.
-        health: The gRPC service whose health says that it is ready; empty for the process as a whole.
+        health: What must be SERVING for it to be ready: gRPC services, or the process as a whole.
     """
 
     name: str
     listen: str
     process: subprocess.Popen[bytes]
     log: Path | None
-    health: str = ""
+    health: tuple[str, ...] = (OVERALL,)
 
     def serving(self) -> bool:
-        """Say whether its health is SERVING."""
-        return serves(self.listen, self.health)
+        """Say whether all of its health is SERVING."""
+        return all(serves(self.listen, service) for service in self.health)
+
+    def despair(self) -> str:
+        """Say why it will never serve: each of its models has failed; empty as long as it may."""
+        return despair(self.listen) if self.name in ENGINES else ""
 
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -92,20 +99,34 @@ class Cluster:
 
     def start_all(self) -> None:
         """Start every service that there is work for, one process per endpoint on this host."""
-        for index, endpoint in enumerate(self.engine_endpoints()):
-            self.start("embed", endpoint, metrics=index == 0)
+        services: list[str] = []
+        for capability in ENGINES:
+            wakes = self.serves_from_the_start(capability)
+            endpoints = self.engine_endpoints(capability)
+            for index, endpoint in enumerate(endpoints):
+                child = self.start(capability, endpoint, metrics=index == 0)
+                child.health = child.health if wakes else (LIVENESS,)
+            if endpoints and wakes:
+                services.append(SERVICES[capability])
         router = self.start("router", self.file.configuration.services.router.listen)
-        if self.children[0] is not router:
-            router.health = EMBED_SERVICE  # a router that has not found its backends yet is of no use
+        # A router that has not found its backends yet is of no use.
+        router.health = (*services,) or router.health
 
-    def engine_endpoints(self) -> Sequence[str]:
-        """Return where embed replicas have to listen: the endpoints of its route that are on this host."""
+    def engine_endpoints(self, capability: Capability) -> Sequence[str]:
+        """Return where a service's replicas have to listen: the endpoints of its route on this host."""
         configuration = self.file.configuration
-        if not any(model.capability == "embed" for model in configuration.models.values()):
+        if not any(model.capability == capability for model in configuration.models.values()):
             return ()
-        names = configuration.routes.get("embed", ())
+        names = configuration.routes.get(capability, ())
         endpoints = [endpoint for name in names for endpoint in configuration.backend(name).endpoints]
         return [endpoint for endpoint in endpoints if is_literal(split_address(endpoint)[0])]
+
+    def serves_from_the_start(self, capability: Capability) -> bool:
+        """Say whether a service answers calls before somebody has told it to load a model."""
+        configuration = self.file.configuration
+        return configuration.engine.on_demand != "never" or any(
+            model.capability == capability and model.preload for model in configuration.models.values()
+        )
 
     def start(self, name: str, listen: str, *, metrics: bool = True) -> Child:
         """Start one service; returns at once, before it listens."""
@@ -141,14 +162,18 @@ class Cluster:
             give_up: Asked again and again whether to stop waiting.
 
         Raises:
-            ClusterFailed: One has ended, or not all of them serve in time.
+            ClusterFailed: One has ended, none of its models can be loaded, or not all serve in time.
         """
-        due = time.monotonic() + seconds
+        now = time.monotonic()
+        due, look = now + seconds, now + LOOK_SECONDS
         waiting = list(self.children)
         while waiting and not give_up():
             tell(", ".join(child.name for child in waiting))
             self.check_alive()
             waiting = [child for child in waiting if not child.serving()]
+            if waiting and time.monotonic() > look:
+                look = time.monotonic() + LOOK_SECONDS
+                _check_hope(waiting)
             if waiting and time.monotonic() > due:
                 names = ", ".join(f"{child.name} at {child.listen}" for child in waiting)
                 message = f"not serving after {seconds:.0f} s: {names}\n{waiting[0].tail()}".rstrip()
@@ -176,6 +201,14 @@ class Cluster:
         for child in self.children:
             _wait(child)
         self.children.clear()
+
+
+def _check_hope(children: Sequence[Child]) -> None:
+    """Fail if one of the processes waits for models that cannot be loaded: nobody else should wait, too."""
+    for child in children:
+        if problem := child.despair():
+            message = f"{child.name} has no model that can be loaded\n{problem}"
+            raise ClusterFailed(message)
 
 
 def _wait(child: Child) -> None:

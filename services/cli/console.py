@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
@@ -13,7 +13,9 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 EXIT_FAILED: Final = 1
 EXIT_MISCONFIGURED: Final = 2
@@ -59,8 +61,10 @@ class Output:
         if self.as_json or not self._asides.is_terminal:
             yield lambda _: None
             return
-        with self._asides.status(doing) as status:
-            yield lambda words: status.update(f"{doing}: {words}" if words else doing)
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        with Progress(*columns, console=self._asides, transient=True) as progress:
+            task = progress.add_task(doing, total=None)
+            yield lambda words: progress.update(task, description=f"{doing}: {words}" if words else doing)
 
     def fail(self, message: str, exit_code: int = EXIT_FAILED, **facts: Any) -> NoReturn:
         """Tell what went wrong and end the tool; `facts` are for programs, beside the message."""
@@ -80,6 +84,16 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
+def facts(lines: Iterable[tuple[str, str]]) -> Table:
+    """Return names and values, a line each; the values may have markup."""
+    made = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    made.add_column(style="bold")
+    made.add_column(overflow="fold")
+    for line in lines:
+        made.add_row(*line)
+    return made
+
+
 def as_dict(message: Message) -> dict[str, Any]:
     """Return a message in the JSON mapping of protobuf, which `buf curl` and grpcurl print as well."""
     converted: dict[str, Any] = MessageToDict(message, always_print_fields_with_no_presence=True)
@@ -90,6 +104,14 @@ def shortened(text: str, length: int) -> str:
     """Return `text` in one line of at most `length` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def cell(text: str, length: int, *, wrap: bool = False) -> Text:
+    """Return `text`, shortened, for a table; square brackets in it are no markup.
+
+    Where the terminal is narrower than that, it is cut at the end of its line, or goes on in the next.
+    """
+    return Text(shortened(text, length), no_wrap=not wrap, overflow="fold" if wrap else "ellipsis")
 
 
 def _console(*, stderr: bool) -> Console:

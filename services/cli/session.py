@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -42,16 +42,22 @@ def calling(output: Output, router: str | None, timeout_seconds: float, doing: s
 
     Without `router`, the configuration file says where it listens; without a file, the standard port.
     """
-    address = router or _configured_address(output)
+    address = router or find_router(output)
     try:
         with connect(address, timeout_seconds) as client, output.progress(doing):
             yield client
     except CallFailed as error:
-        fields = [{"field": path, "problem": problem} for path, problem in error.fields]
-        output.fail(str(error), code=error.code, reason=error.reason, fields=fields)
+        fail_with(output, error)
 
 
-def _configured_address(output: Output) -> str:
+def fail_with(output: Output, error: CallFailed, **facts: Any) -> NoReturn:
+    """Tell of a call that failed, with its reason and the fields that are wrong, and end the tool."""
+    fields = [{"field": path, "problem": problem} for path, problem in error.fields]
+    output.fail(str(error), code=error.code, reason=error.reason, fields=fields, **facts)
+
+
+def find_router(output: Output) -> str:
+    """Return where the configuration file says that the router listens; without a file, the standard port."""
     path = environment.configuration_path()
     if not path.exists():
         return router_address(None)

@@ -1,4 +1,4 @@
-"""`inglenook models`: what the cluster can run."""
+"""`inglenook models`: what the cluster can run. `list` is here, the others have modules of their own."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from inglenook.common.v1 import Capability, ModelInfo, ModelState, Precision
+from inglenook.common.v1 import Capability, ModelInfo
 from inglenook.model.v1 import ListModelsRequest, ListModelsResponse, ModelServiceStub
 from rich.markup import escape
 from rich.table import Table
 
+from services.cli.commands.download import download
+from services.cli.commands.info import info
+from services.cli.commands.load import load, unload
 from services.cli.console import Output, as_dict, table
 from services.cli.session import TIMEOUT_SECONDS, AsJson, RouterAddress, Timeout, calling
+from services.cli.words import capability_word, colored_state, mebibytes, precision_word
 
 models = typer.Typer(help="What the cluster can run.", no_args_is_help=True)
-
-COLORS = {
-    ModelState.MODEL_STATE_READY: "green",
-    ModelState.MODEL_STATE_LOADING: "yellow",
-    ModelState.MODEL_STATE_FAILED: "red",
-}
 
 
 class CapabilityName(StrEnum):
@@ -56,21 +54,26 @@ def list_models(
     output.show(_listed(listed.models) if listed.models else "no models")
 
 
+models.command("info")(info)
+models.command("download")(download)
+models.command("load")(load)
+models.command("unload")(unload)
+
+
 def _listed(infos: Iterable[ModelInfo]) -> Table:
     made = table(
         "MODEL", "CAPABILITY", "STATE", ">DIMENSIONS", ">MAX TOKENS", "PRECISION", ">MEMORY", "SOURCE"
     )
     for one in infos:
-        color = COLORS.get(one.state, "dim")
         made.add_row(
             one.name,
-            Capability.Name(one.capability).removeprefix("CAPABILITY_").lower(),
-            f"[{color}]{ModelState.Name(one.state).removeprefix('MODEL_STATE_').lower()}[/]",
+            capability_word(one.capability),
+            colored_state(one.state),
             str(one.dimensions or ""),
             str(one.max_input_tokens or ""),
-            Precision.Name(one.precision).removeprefix("PRECISION_").lower() if one.precision else "",
-            f"{one.memory_bytes / 2**20:.0f} MiB" if one.memory_bytes else "",
-            one.source,
+            precision_word(one.precision),
+            mebibytes(one.memory_bytes),
+            escape(one.source),
         )
         if one.state_detail:
             made.add_row("", "", f"[dim]{escape(one.state_detail)}[/]")

@@ -12,6 +12,7 @@ from inglenook.router.v1 import (
     ListBackendsResponse,
     RouterServiceStub,
 )
+from rich.markup import escape
 from rich.table import Table
 
 from services.cli.console import Output, as_dict, table
@@ -33,10 +34,11 @@ def status(router: RouterAddress = None, timeout: Timeout = TIMEOUT_SECONDS, as_
         backends = client.call(stub.ListBackends, ListBackendsRequest())
     cluster: GetStatusResponse = found.message
     listed: ListBackendsResponse = backends.message
+    config = cluster.config
     output.json({**as_dict(cluster), "backends": as_dict(listed)["backends"], "servedBy": found.served_by})
     output.show(
         f"inglenook {cluster.version} at {client.address}, up for {_span(cluster.uptime.ToSeconds())}",
-        f"{cluster.config.path} ({cluster.config.sha256[:12]}), read {_moment(cluster.config.loaded_at)}",
+        f"{escape(config.path)} ({config.sha256[:12]}), read {_moment(config.loaded_at)}",
         "",
         _capabilities(cluster),
         "",
@@ -62,7 +64,11 @@ def _backends(listed: ListBackendsResponse) -> Table:
         state = _name(BackendState.Name(one.state), "BACKEND_STATE_")
         color = COLORS.get(one.state, "dim")
         made.add_row(
-            one.name, one.endpoint, f"[{color}]{state}[/]", _moment(one.state_since), one.state_detail
+            escape(one.name),
+            escape(one.endpoint),
+            f"[{color}]{state}[/]",
+            _moment(one.state_since),
+            escape(one.state_detail),
         )
     return made
 

@@ -8,7 +8,7 @@ import pytest
 import typer
 from inglenook.embed.v1 import EmbedResponse
 
-from services.cli.console import EXIT_MISCONFIGURED, Output, as_dict, shortened, table
+from services.cli.console import EXIT_MISCONFIGURED, Output, as_dict, cell, facts, shortened, table
 
 
 def test_json_output_is_one_document_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,3 +66,18 @@ def test_shortened_text_is_one_line_of_the_length_asked_for() -> None:
 def test_messages_are_shown_as_other_tools_show_them() -> None:
     """The JSON is protobuf's own mapping, with the fields that are not set."""
     assert as_dict(EmbedResponse(model="m"))["cachedInputs"] == 0
+
+
+def test_a_cell_shows_square_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """A text that looks like markup neither loses its brackets nor ends the command."""
+    made = table("TEXT")
+    made.add_row(cell("[bold]a[/bold] [/] :smile:", 40))
+    Output(as_json=False).show(made)
+    assert "[bold]a[/bold] [/] :smile:" in capsys.readouterr().out
+
+
+def test_facts_are_lines_of_a_name_and_a_value(capsys: pytest.CaptureFixture[str]) -> None:
+    """Values stand in one column, without a header above them."""
+    Output(as_json=False).show(facts([("name", "small"), ("max tokens", "256")]))
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["name        small", "max tokens  256"]
