@@ -9,36 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from services.cli.cluster import Cluster
 from services.config import ConfigurationFile
 from tests.support.configuration import write_configuration
-
-SECONDS = 50
-
-
-def run(file: ConfigurationFile | Path, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run the tool with a configuration file and return what it wrote."""
-    path = file.path if isinstance(file, ConfigurationFile) else file
-    return subprocess.run(
-        [sys.executable, "-m", "services.cli", *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-        env={**os.environ, "INGLENOOK_CONFIG": str(path)},
-    )
-
-
-def answer(file: ConfigurationFile, *arguments: str) -> Any:
-    """Run the tool with --json and return the document."""
-    done = run(file, *arguments, "--json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+from tests.support.tool import SECONDS, answer, run
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +79,21 @@ def test_a_broken_configuration_is_told_whole_and_is_a_usage_error(tmp_path: Pat
     assert "did you mean source?" in done.stderr
 
 
+def test_an_argument_in_another_encoding_is_a_usage_error(tmp_path: Path) -> None:
+    """It is told by its position, before anything is asked, and without a traceback."""
+    done = run(tmp_path / "inglenook.toml", "embed", os.fsdecode(b"caf\xe9"))
+    assert done.returncode == 2
+    assert done.stderr == "error argument 2 is not UTF-8 text\n"
+
+
 def test_demo_uses_the_router_that_answers(file: ConfigurationFile) -> None:
     """With a cluster running, the demo starts no other."""
     document = answer(file, "demo")
     assert document["router"] == f"{file.configuration.services.router.listen} (already running)"
-    scores = [one["similarity"] for one in document["documents"]]
+    scores = [one["similarity"] for one in document["embed"]["documents"]]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == 6
+    assert document["leftOut"] == ["rerank", "nli"]
 
 
 def test_demo_starts_a_cluster_where_none_answers(tmp_path: Path, tiny_model: Path) -> None:

@@ -24,6 +24,7 @@ SHOWN_ROUTER = "127.0.0.1:50051"
 START_SECONDS = 50
 COMMAND_SECONDS = 20
 DIMENSIONS = 384
+CAPABILITIES = ["CAPABILITY_EMBED", "CAPABILITY_RERANK", "CAPABILITY_NLI"]
 
 
 @pytest.fixture(scope="module")
@@ -80,25 +81,40 @@ def check_embeddings(answer: dict[str, Any]) -> None:
     assert set(answer["timings"]) == {"totalTime", "queueTime", "tokenizeTime", "inferenceTime"}
 
 
+def check_ranking(answer: dict[str, Any]) -> None:
+    """Make sure that the documents are in a sensible order, with scores."""
+    scores = [result["score"] for result in answer["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert answer["results"][0].get("index", 0) == 0  # the one about embers
+    assert answer["model"] == "minilm-rerank"
+
+
+def check_classification(answer: dict[str, Any]) -> None:
+    """Make sure that every label has a score, and that the scores of the text add up to 1."""
+    (result,) = answer["results"]
+    assert sum(one["score"] for one in result["scores"]) == pytest.approx(1, abs=1e-4)
+    assert answer["model"] == "minilm-nli"
+
+
 def check_backends(answer: dict[str, Any]) -> None:
-    """Make sure that the one backend is there and healthy."""
-    (backend,) = answer["backends"]
-    assert backend["capability"] == "CAPABILITY_EMBED"
-    assert backend["state"] == "BACKEND_STATE_HEALTHY"
-    assert backend["endpoint"].startswith("127.0.0.1:")
+    """Make sure that there is a healthy backend for each capability."""
+    assert [backend["capability"] for backend in answer["backends"]] == CAPABILITIES
+    for backend in answer["backends"]:
+        assert backend["state"] == "BACKEND_STATE_HEALTHY"
+        assert backend["endpoint"].startswith("127.0.0.1:")
 
 
 def check_status(answer: dict[str, Any]) -> None:
-    """Make sure that the router reports embedding as available."""
+    """Make sure that the router reports what it can do."""
     available = [one["capability"] for one in answer["capabilities"] if one.get("available")]
-    assert available == ["CAPABILITY_EMBED"]
+    assert available == CAPABILITIES
 
 
 def check_models(answer: dict[str, Any]) -> None:
-    """Make sure that the sample model is listed as ready."""
-    assert [(model["name"], model["state"]) for model in answer["models"]] == [
-        ("minilm", "MODEL_STATE_READY")
-    ]
+    """Make sure that the sample models are listed as ready."""
+    assert {model["name"]: model["state"] for model in answer["models"]} == dict.fromkeys(
+        ("minilm", "minilm-rerank", "minilm-nli"), "MODEL_STATE_READY"
+    )
 
 
 def check_health(answer: dict[str, Any]) -> None:
@@ -109,6 +125,8 @@ def check_health(answer: dict[str, Any]) -> None:
 CHECKS = {
     "grpc.health.v1.Health/Check": check_health,
     "inglenook.embed.v1.EmbedService/Embed": check_embeddings,
+    "inglenook.nli.v1.NliService/Classify": check_classification,
+    "inglenook.rerank.v1.RerankService/Rerank": check_ranking,
     "inglenook.router.v1.RouterService/ListBackends": check_backends,
     "inglenook.router.v1.RouterService/GetStatus": check_status,
     "inglenook.model.v1.ModelService/ListModels": check_models,

@@ -7,13 +7,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import grpc
-from inglenook.embed.v1 import EmbedRequest, EmbedResponse, EmbedServiceStub
+from inglenook.embed.v1 import EmbedRequest
 
 from services.chassis.testing import FailedCall, read_failure
 from tests.support.polling import until
-from tests.support.stubs import OWN_CONNECTION
+from tests.support.stubs import OWN_CONNECTION, Stubs
+
+Ask: TypeAlias = "Callable[[Stubs, float], grpc.aio.UnaryUnaryCall[Any, Any]]"
+"""Begins a call with a deadline in seconds."""
 
 TEXTS = ("the cat sits", "a dog runs on the mat", "green")
 LIMIT_SECONDS = 30.0
@@ -61,20 +65,31 @@ class History:
         await until(some, LIMIT_SECONDS)
 
 
+def embeds(texts: Sequence[str] = TEXTS, model: str = "tiny") -> Ask:
+    """Return what asks for the embeddings of texts."""
+    request = EmbedRequest(model=model, inputs=texts)
+    return lambda stubs, deadline: stubs.embed.Embed(request, timeout=deadline)
+
+
 @asynccontextmanager
 async def calling(
-    address: str, *, callers: int = 8, deadline: float = 10.0, texts: Sequence[str] = TEXTS
+    address: str,
+    *,
+    callers: int = 8,
+    deadline: float = 10.0,
+    ask: Ask | None = None,
+    check: Callable[[Any], object] = lambda _: None,
 ) -> AsyncIterator[History]:
     """Have callers call one after another until the block ends, then let each finish its last call.
 
-    Every call has to end within `deadline` seconds and one more; one that does not, fails the test.
+    Every call has to end within `deadline` seconds and one more; one that does not, fails the test. So does
+    an answer that `check` raises for.
     """
     history, ended = History(), asyncio.Event()
     async with grpc.aio.insecure_channel(address, OWN_CONNECTION) as channel:
-        request = EmbedRequest(model="tiny", inputs=texts)
-        call = EmbedServiceStub(channel).Embed
+        stubs, begin = Stubs(channel), ask or embeds()
         work = [
-            asyncio.create_task(_caller(lambda: call(request, timeout=deadline), deadline, history, ended))
+            asyncio.create_task(_caller(lambda: begin(stubs, deadline), deadline, history, ended, check))
             for _ in range(callers)
         ]
         try:
@@ -85,16 +100,17 @@ async def calling(
 
 
 async def _caller(
-    begin: Callable[[], grpc.aio.UnaryUnaryCall[EmbedRequest, EmbedResponse]],
+    begin: Callable[[], grpc.aio.UnaryUnaryCall[Any, Any]],
     deadline: float,
     history: History,
     ended: asyncio.Event,
+    check: Callable[[Any], object],
 ) -> None:
     while not ended.is_set() and len(history.failures) < MAX_FAILURES:
         try:
             async with asyncio.timeout(deadline + 1):
                 call = begin()
-                await call
+                check(await call)
                 history.served_by.append(str(dict(await call.trailing_metadata())["inglenook-served-by"]))
         except grpc.aio.AioRpcError as error:
             history.failures.append(read_failure(error))

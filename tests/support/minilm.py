@@ -1,4 +1,4 @@
-"""The repository's own configuration, with its real model, on ports that are free."""
+"""The repository's own configuration, with its real models, on ports that are free."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from services.config import ConfigurationFile, load
 from tests.support.configuration import free_addresses
 
 SAMPLE: Final = Path(__file__).resolve().parents[2] / "inglenook.toml"
+ENGINES: Final = ("embed", "rerank", "nli")
 
 ADDITION: Final = """
-[backends.embed]
-endpoints = ["{embed}"]
-
-[services.router]
-listen = "{router}"
-reflection = {reflection}
-metrics_listen = "{router_metrics}"
-
-[services.embed]
-listen = "{embed}"
-metrics_listen = "{embed_metrics}"
-
 [engine]
 calibrate = false
 
 [shutdown]
 drain_seconds = 0.5
+
+[services.router]
+listen = "{router}"
+metrics_listen = "{metrics}"
+reflection = {reflection}
+"""
+ENGINE: Final = """
+[backends.{name}]
+endpoints = ["{listen}"]
+
+[services.{name}]
+listen = "{listen}"
+metrics_listen = "{metrics}"
 """
 
 
@@ -36,14 +38,13 @@ def write_sample_configuration(folder: Path, *, reflection: bool = True) -> Conf
 
     `reflection` is the router's.
     """
-    embed, embed_metrics, router, router_metrics = free_addresses(4)
-    path = folder / SAMPLE.name
-    addition = ADDITION.format(
-        embed=embed,
-        embed_metrics=embed_metrics,
-        router=router,
-        router_metrics=router_metrics,
-        reflection=str(reflection).lower(),
+    addresses = iter(free_addresses(2 + 2 * len(ENGINES)))
+    text = SAMPLE.read_text(encoding="utf-8").replace('"dir:', f'"dir:{SAMPLE.parent}/')
+    text += ADDITION.format(
+        router=next(addresses), metrics=next(addresses), reflection=str(reflection).lower()
     )
-    path.write_text(SAMPLE.read_text(encoding="utf-8") + addition, encoding="utf-8")
+    for name in ENGINES:
+        text += ENGINE.format(name=name, listen=next(addresses), metrics=next(addresses))
+    path = folder / SAMPLE.name
+    path.write_text(text, encoding="utf-8")
     return load(path)

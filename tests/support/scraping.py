@@ -23,7 +23,12 @@ class Sample:
 
 async def scrape(process: ServiceProcess) -> list[Sample]:
     """Return all samples of a process's metrics endpoint."""
-    content = await asyncio.to_thread(_get, f"http://{process.metrics_address}/metrics")
+    return await scrape_at(process.metrics_address)
+
+
+async def scrape_at(address: str | None) -> list[Sample]:
+    """Return all samples of the metrics endpoint at an address."""
+    content = await asyncio.to_thread(_get, f"http://{address}/metrics")
     return [
         Sample(sample.name, sample.labels, sample.value)
         for family in text_string_to_metric_families(content)
@@ -33,9 +38,14 @@ async def scrape(process: ServiceProcess) -> list[Sample]:
 
 async def total(process: ServiceProcess, name: str, **labels: str) -> float:
     """Return the sum of the samples of that name that have these labels."""
+    return await total_at(process.metrics_address, name, **labels)
+
+
+async def total_at(address: str | None, name: str, **labels: str) -> float:
+    """Return the same from the metrics endpoint at an address."""
     return sum(
         sample.value
-        for sample in await scrape(process)
+        for sample in await scrape_at(address)
         if sample.name == name and labels.items() <= sample.labels.items()
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 
 from services.cli.cluster import Child, Cluster
+from services.config import ConfigurationFile
 from tests.support.configuration import write_configuration
 from tests.support.stubs import LIMIT_SECONDS, OWN_CONNECTION, Stubs
 
@@ -39,7 +40,11 @@ class Stage(Stubs):
     @property
     def replicas(self) -> list[Child]:
         """The embed processes."""
-        return [child for child in self.cluster.children if child.name == "embed"]
+        return self.replicas_of("embed")
+
+    def replicas_of(self, name: str) -> list[Child]:
+        """Return the processes of a service, those that were started last at the end."""
+        return [child for child in self.cluster.children if child.name == name]
 
     def child(self, name: str, address: str) -> Child:
         """Return the process of a service that listens at an address."""
@@ -59,9 +64,16 @@ class Stage(Stubs):
 
 @asynccontextmanager
 async def staged(folder: Path, model: Path, *, replicas: int = 2, more: str = "") -> AsyncIterator[Stage]:
-    """Start a cluster, wait until it serves, and stop it at the end."""
+    """Start a cluster with one model, wait until it serves, and stop it at the end."""
     file = write_configuration(folder, model, replicas=replicas, more=more)
-    with Cluster(file, logs=folder) as cluster:
+    async with staged_from(file) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def staged_from(file: ConfigurationFile) -> AsyncIterator[Stage]:
+    """Start the cluster that a file describes, wait until it serves, and stop it at the end."""
+    with Cluster(file, logs=file.path.parent) as cluster:
         cluster.start_all()
         await asyncio.to_thread(cluster.wait_until_serving, START_SECONDS)
         router = file.configuration.services.router.listen
