@@ -10,7 +10,7 @@ from typing import Final, Literal
 from services.config import EmbedModel, Limits, RerankModel
 from services.inference.batching import Batcher
 from services.inference.errors import InvalidInput
-from services.inference.models.texts import check_count, check_texts
+from services.inference.models.texts import check_count, check_texts, require_texts
 from services.inference.pairs import Truncation
 from services.inference.pooling import Vectors, finish
 from services.inference.tokenizer import Tokenized, Tokenizer
@@ -163,7 +163,7 @@ class EmbeddingModel:
         Raises:
             InvalidInput: There are no inputs or too many, or one is empty or far too long.
         """
-        self._check(inputs, EmbedOptions())
+        require_texts("inputs", inputs, self._limits)
         return await self._tokenizer.count(inputs)
 
     async def close(self) -> None:

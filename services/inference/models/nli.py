@@ -14,7 +14,7 @@ from services.inference.errors import InvalidInput
 from services.inference.models.distinct import Distinct
 from services.inference.models.labels import Roles
 from services.inference.models.logits import Logits, softmax
-from services.inference.models.texts import check_count, check_texts, problem_of
+from services.inference.models.texts import check_count, problem_of, require_texts
 from services.inference.models.turns import turns
 from services.inference.models.zero_shot import SLOT, ClassifyOptions, LabelScore, rank, score, violations
 from services.inference.pairs import Pairs, Truncation
@@ -209,10 +209,7 @@ class EntailmentModel:
         Raises:
             InvalidInput: There are no inputs or too many, or one is empty or far too long.
         """
-        wrong = check_count("inputs", len(inputs), "text", self._limits)
-        wrong = wrong or check_texts("inputs", inputs, self._limits)
-        if wrong:
-            raise InvalidInput(wrong)
+        require_texts("inputs", inputs, self._limits)
         return await self._tokenizer.count(inputs)
 
     async def close(self) -> None:

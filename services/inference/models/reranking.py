@@ -21,7 +21,7 @@ from services.inference.batching import Batcher
 from services.inference.errors import InvalidInput
 from services.inference.models.distinct import Distinct
 from services.inference.models.embedding import EmbeddingModel, EmbedOptions
-from services.inference.models.texts import Violation, check_count, check_texts, problem_of
+from services.inference.models.texts import Violation, check_count, check_texts, problem_of, require_texts
 from services.inference.pairs import Pairs, Truncation
 from services.inference.tokenizer import Tokenizer
 
@@ -208,10 +208,7 @@ class CrossEncoder(Reranker):
         Raises:
             InvalidInput: There are no inputs or too many, or one is empty or far too long.
         """
-        wrong = check_count("inputs", len(inputs), "text", self._limits)
-        wrong = wrong or check_texts("inputs", inputs, self._limits)
-        if wrong:
-            raise InvalidInput(wrong)
+        require_texts("inputs", inputs, self._limits)
         return await self._tokenizer.count(inputs)
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.config import Limits
+from services.inference.errors import InvalidInput
 
 Violation = tuple[str, str]
 """Path of a parameter, as in `inputs[3]`, and what is wrong with it."""
@@ -17,6 +18,17 @@ def check_count(parameter: str, count: int, what: str, limits: Limits) -> list[V
     if count > limits.max_client_batch_size:
         return [(parameter, f"has {count} {what}s, {limits.max_client_batch_size} at most per call")]
     return []
+
+
+def require_texts(parameter: str, texts: Sequence[str], limits: Limits) -> None:
+    """Refuse a list of texts that is empty or too long, or that holds one that is empty or far too long.
+
+    Raises:
+        InvalidInput: There is something wrong with it; all of it is told.
+    """
+    wrong = check_count(parameter, len(texts), "text", limits) or check_texts(parameter, texts, limits)
+    if wrong:
+        raise InvalidInput(wrong)
 
 
 def check_texts(parameter: str, texts: Sequence[str], limits: Limits) -> list[Violation]:
