@@ -12,7 +12,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from services.chassis.testing import settings
 from tests.support.handlers import LIMIT_SECONDS, Context, HandlerApplication, failure, served
-from tests.support.polling import until
+from tests.support.polling import LONG_ENOUGH_SECONDS, until
 from tests.support.scraping import handled, total
 
 FAR_DEADLINE_SECONDS = 600.0
@@ -124,7 +124,7 @@ async def test_passed_deadline_reaches_the_handler_and_is_counted_as_such(kind: 
         asyncio.timeout(LIMIT_SECONDS),
         served(waiting.application(), settings(metrics=True)) as up,
     ):
-        failed = await failure(getattr(up.client, kind)(timeout=0.2))
+        failed = await failure(getattr(up.client, kind)(timeout=LONG_ENOUGH_SECONDS))
         await waiting.cancelled.wait()
         counted = await until(lambda: handled(up.process))
     assert failed.code is grpc.StatusCode.DEADLINE_EXCEEDED

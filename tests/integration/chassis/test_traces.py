@@ -16,7 +16,7 @@ from tests.support.checking import check, next_status, watch
 from tests.support.collector import Collector, collecting
 from tests.support.gate import Gate
 from tests.support.handlers import LIMIT_SECONDS, STREAM, UNARY, Context, HandlerApplication, failure, served
-from tests.support.polling import until
+from tests.support.polling import LONG_ENOUGH_SECONDS, until
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -75,7 +75,7 @@ async def test_span_of_a_call_that_its_caller_gave_up_is_an_error_with_its_code(
         served(gate.application(), traced(collector)) as up,
     ):
         gave_up = code is grpc.StatusCode.CANCELLED
-        call = getattr(up.client, kind)(timeout=LIMIT_SECONDS if gave_up else 0.2)
+        call = getattr(up.client, kind)(timeout=LIMIT_SECONDS if gave_up else LONG_ENOUGH_SECONDS)
         await gate.until_entered(1)
         if gave_up:
             call.cancel()
