@@ -252,7 +252,7 @@ def _patiently(ask: Callable[[], T], progress: Callable[[], int] = lambda: 0) ->
                 failures = 0
             if wait is None or failures == len(WAITS):
                 raise
-            time.sleep(max(wait, WAITS[failures]))
+            time.sleep(max(wait, WAITS[failures]))  # in the thread of one load, or in the command line
             failures += 1
 
 

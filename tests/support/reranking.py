@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from services.config import Limits
 from services.inference.batching import Batcher, Policy
 from services.inference.encoding import Encoding
-from services.inference.models.reranking import CrossEncoder, Ranking
+from services.inference.models.cross_encoder import CrossEncoder
+from services.inference.models.reranking import Ranking
 from services.inference.tokenizer import Tokenizer
 from tests.support.engine_parts import LIMIT_SECONDS, ignore
 from tests.support.runners import ROOMY

@@ -10,10 +10,12 @@ from services.artifacts import ArtifactProblem, Artifacts
 from services.config import EmbedModel, Limits, Model, NliModel, Pooling, RerankModel
 from services.inference.batching import Batcher
 from services.inference.loading.purpose import Purpose, label_names
+from services.inference.models.bi_encoder import BiEncoder
+from services.inference.models.cross_encoder import CrossEncoder
 from services.inference.models.embedding import EmbeddingModel
 from services.inference.models.labels import read_roles
 from services.inference.models.nli import EntailmentModel
-from services.inference.models.reranking import BiEncoder, CrossEncoder, Reranker
+from services.inference.models.reranking import Reranker
 from services.inference.tokenizer import Tokenizer
 
 S = TypeVar("S", bound=Model)

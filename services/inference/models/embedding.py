@@ -10,7 +10,8 @@ from typing import Final, Literal
 from services.config import EmbedModel, Limits, RerankModel
 from services.inference.batching import Batcher
 from services.inference.errors import InvalidInput
-from services.inference.models.texts import check_count, check_texts, require_texts
+from services.inference.models.batched import BatchedModel
+from services.inference.models.texts import check_count, check_texts
 from services.inference.pairs import Truncation
 from services.inference.pooling import Vectors, finish
 from services.inference.tokenizer import Tokenized, Tokenizer
@@ -59,7 +60,7 @@ class Embeddings:
     inference_seconds: float
 
 
-class EmbeddingModel:
+class EmbeddingModel(BatchedModel):
     """Embeds texts of many callers at once. Belongs to one event loop.
 
     Args:
@@ -78,26 +79,14 @@ class EmbeddingModel:
         batcher: Batcher,
         dimensions: int,
     ) -> None:
+        super().__init__(limits, tokenizer, batcher)
         self._prompts = {"query": section.query_prompt, "document": section.document_prompt, None: ""}
-        self._limits = limits
-        self._tokenizer = tokenizer
-        self._batcher = batcher
         self._dimensions = dimensions
 
     @property
     def dimensions(self) -> int:
         """Length of a full embedding."""
         return self._dimensions
-
-    @property
-    def max_input_tokens(self) -> int:
-        """Longest input in tokens, special tokens included."""
-        return self._tokenizer.max_tokens
-
-    @property
-    def queue_size(self) -> int:
-        """How many inputs wait."""
-        return self._batcher.queue_size
 
     async def embed(self, inputs: Sequence[str], options: EmbedOptions) -> Embeddings:
         """Embed texts.
@@ -156,20 +145,6 @@ class EmbeddingModel:
             queue_seconds=outcome.queue_seconds,
             inference_seconds=outcome.inference_seconds,
         )
-
-    async def count_tokens(self, inputs: Sequence[str]) -> list[int]:
-        """Return the tokens of each text, special tokens included, without prompts, nothing cut.
-
-        Raises:
-            InvalidInput: There are no inputs or too many, or one is empty or far too long.
-        """
-        require_texts("inputs", inputs, self._limits)
-        return await self._tokenizer.count(inputs)
-
-    async def close(self) -> None:
-        """Finish the calls that were accepted, then give back threads and memory."""
-        await self._batcher.close()
-        self._tokenizer.close()
 
     def _check(self, inputs: Sequence[str], options: EmbedOptions) -> None:
         wrong = check_count("inputs", len(inputs), "text", self._limits)

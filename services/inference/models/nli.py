@@ -11,10 +11,11 @@ import numpy as np
 from services.config import Limits
 from services.inference.batching import Batcher
 from services.inference.errors import InvalidInput
+from services.inference.models.batched import BatchedModel
 from services.inference.models.distinct import Distinct
 from services.inference.models.labels import Roles
 from services.inference.models.logits import Logits, softmax
-from services.inference.models.texts import check_count, problem_of, require_texts
+from services.inference.models.texts import check_count, problem_of
 from services.inference.models.turns import turns
 from services.inference.models.zero_shot import SLOT, ClassifyOptions, LabelScore, rank, score, violations
 from services.inference.pairs import Pairs, Truncation
@@ -103,7 +104,7 @@ class Classifications:
     cost: Cost
 
 
-class EntailmentModel:
+class EntailmentModel(BatchedModel):
     """Judges pairs of many callers at once. Belongs to one event loop.
 
     Args:
@@ -114,20 +115,8 @@ class EntailmentModel:
     """
 
     def __init__(self, limits: Limits, tokenizer: Tokenizer, batcher: Batcher, roles: Roles) -> None:
-        self._limits = limits
-        self._tokenizer = tokenizer
-        self._batcher = batcher
+        super().__init__(limits, tokenizer, batcher)
         self._roles = roles
-
-    @property
-    def max_input_tokens(self) -> int:
-        """Longest pair in tokens, special tokens included."""
-        return self._tokenizer.max_tokens
-
-    @property
-    def queue_size(self) -> int:
-        """How many pairs wait."""
-        return self._batcher.queue_size
 
     async def infer(self, pairs: Sequence[Pair], options: InferOptions) -> Inferences:
         """Judge premise-hypothesis pairs.
@@ -202,20 +191,6 @@ class EntailmentModel:
         scores = score(logits.reshape(count, width, -1), self._roles, multi_label=options.multi_label)
         ranking = await rank(scores)
         return Classifications([ranking[place] for place in texts.places], cost)
-
-    async def count_tokens(self, inputs: Sequence[str]) -> list[int]:
-        """Return the tokens of each text by itself, special tokens included, nothing cut.
-
-        Raises:
-            InvalidInput: There are no inputs or too many, or one is empty or far too long.
-        """
-        require_texts("inputs", inputs, self._limits)
-        return await self._tokenizer.count(inputs)
-
-    async def close(self) -> None:
-        """Finish the calls that were accepted, then give back threads and memory."""
-        await self._batcher.close()
-        self._tokenizer.close()
 
     async def _run(
         self, asked: Pairs, options: InferOptions | ClassifyOptions, name: Callable[[int], str]

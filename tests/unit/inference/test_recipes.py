@@ -14,7 +14,8 @@ from services.artifacts import ArtifactProblem
 from services.config import Limits, NliModel, RerankModel
 from services.inference.lifecycle import ModelFacts
 from services.inference.loading import ModelLoader, nli_recipe, reranking_recipe
-from services.inference.models.reranking import BiEncoder, CrossEncoder
+from services.inference.models.bi_encoder import BiEncoder
+from services.inference.models.cross_encoder import CrossEncoder
 from tests.support.engine_parts import ignore, workshop
 from tests.support.onnx_files import write_onnx
 from tests.support.tiny import Shape, dense_layers, write_model, write_tokenizer

@@ -17,7 +17,9 @@ from services.artifacts import ArtifactProblem
 from services.config import Limits, RerankModel
 from services.inference.errors import InputTooLong, InvalidInput
 from services.inference.loading import ModelLoader, reranking_recipe
-from services.inference.models.reranking import BiEncoder, CrossEncoder, Ranking, Reranker, RerankOptions
+from services.inference.models.bi_encoder import BiEncoder
+from services.inference.models.cross_encoder import CrossEncoder
+from services.inference.models.reranking import Ranking, Reranker, RerankOptions
 from tests.support.engine_parts import ignore, workshop
 from tests.support.graphs import numpy_model
 from tests.support.reranking import order, scores

@@ -17,8 +17,9 @@ from services.config import Limits
 from services.embed.servicer import EmbedServicer
 from services.inference.errors import InvalidInput, ModelNotFound
 from services.inference.lifecycle import LifecycleSettings, Registry
+from services.inference.models.cross_encoder import CrossEncoder
 from services.inference.models.nli import Inference
-from services.inference.models.reranking import CrossEncoder, Scored
+from services.inference.models.reranking import Scored
 from services.inference.models.zero_shot import LabelScore, violations
 from services.nli.servicer import NliServicer
 from services.rerank.servicer import RerankServicer
