@@ -6,7 +6,8 @@ reads what a folder holds. Nothing here computes: fetching a model needs neither
 
 from services.artifacts.folder import BUILDABLE, AdapterFiles, Artifacts, examine, examine_adapter
 from services.artifacts.problem import ArtifactProblem
-from services.artifacts.source import Origins, Report, Wanted, locate
+from services.artifacts.source import locate
+from services.artifacts.wanted import Origins, Report, Wanted
 
 __all__ = [
     "BUILDABLE",

@@ -21,7 +21,7 @@ from services.artifacts.hub_errors import Asked, host_of
 from services.artifacts.hub_selection import check_buildable, choose_files
 from services.artifacts.problem import ArtifactProblem
 from services.artifacts.record import FileFacts, Record, hash_file, read_record, write_record
-from services.artifacts.source import Origins, Report, Wanted
+from services.artifacts.wanted import Origins, Report, Wanted
 from services.config import Hub, SecretUnavailable, resolve
 
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")

@@ -17,7 +17,7 @@ from services.artifacts.folder import (
     choose_weights,
 )
 from services.artifacts.problem import ArtifactProblem
-from services.artifacts.source import Wanted
+from services.artifacts.wanted import Wanted
 
 
 def choose_files(place: str, names: Collection[str], wanted: Wanted) -> list[str]:
