@@ -9,11 +9,13 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from services.config.sections.base import LENIENT, Capability, Name, Section
+from services.config.sections.chat import Chat, Paid, TargetFacts
 from services.config.sections.engine import Engine, Limits
 from services.config.sections.hub import Hub
-from services.config.sections.models import AnyModel
+from services.config.sections.models import AnyModel, TargetName
 from services.config.sections.network import Backend, Channels, Services
 from services.config.sections.operations import Shutdown, Telemetry
+from services.config.sections.providers import AnyProvider, OllamaProvider
 
 DEFAULT_BACKENDS = {
     "chat": Backend(endpoints=("127.0.0.1:50052",)),
@@ -22,6 +24,10 @@ DEFAULT_BACKENDS = {
     "nli": Backend(endpoints=("127.0.0.1:50055",)),
 }
 """Backends that a route may name without a `[backends]` table of their own."""
+
+
+DEFAULT_PROVIDERS = {"ollama": OllamaProvider(type="ollama")}
+"""Providers that a target may name without a `[providers]` table of their own."""
 
 
 def check_route(backends: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,6 +51,15 @@ class Configuration(Section):
     their standard ports on this machine."""
     services: Services = Services()
     """Where each service listens."""
+    providers: dict[Name, AnyProvider] = {}
+    """External LLM APIs that targets may name. `ollama` needs no table while it listens on its standard port
+    on this machine."""
+    targets: dict[TargetName, TargetFacts] = {}
+    """What is known of single targets."""
+    chat: Chat = Chat()
+    """How the chat service treats the targets of chat models."""
+    paid: Paid = Paid()
+    """Money."""
     engine: Engine = Engine()
     """How models are run."""
     hub: Hub = Hub()
@@ -61,6 +76,10 @@ class Configuration(Section):
     def backend(self, name: str) -> Backend:
         """Return the backend called `name`; a name that validation let through always exists."""
         return self.backends.get(name) or DEFAULT_BACKENDS[name]
+
+    def all_providers(self) -> dict[str, AnyProvider]:
+        """Return the providers by name, the ones that need no table included."""
+        return {**DEFAULT_PROVIDERS, **self.providers}
 
 
 class ConfigurationFile(Section):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 CONFIG_VARIABLE = "INGLENOOK_CONFIG"
 CACHE_VARIABLE = "INGLENOOK_CACHE"
+STATE_VARIABLE = "INGLENOOK_STATE"
 
 
 def configuration_path() -> Path:
@@ -23,11 +24,34 @@ def cache_directory() -> Path:
 
     `INGLENOOK_CACHE`, else `inglenook` under `XDG_CACHE_HOME`, else `~/.cache/inglenook`. The directory
     need not exist.
+
+    Raises:
+        RuntimeError: None of the three can be had: this user has no home directory.
     """
-    if chosen := os.environ.get(CACHE_VARIABLE):
+    return _folder(CACHE_VARIABLE, "XDG_CACHE_HOME", "~/.cache")
+
+
+def state_directory() -> Path:
+    """Return where is kept what must outlive a restart and cannot be made again, such as what was spent.
+
+    `INGLENOOK_STATE`, else `inglenook` under `XDG_STATE_HOME`, else `~/.local/state/inglenook`. The directory
+    need not exist.
+
+    Raises:
+        RuntimeError: None of the three can be had: this user has no home directory.
+    """
+    return _folder(STATE_VARIABLE, "XDG_STATE_HOME", "~/.local/state")
+
+
+def _folder(own: str, desktop: str, default: str) -> Path:
+    """Return the folder that our variable names, else ours in the one of the desktop's or the default."""
+    if chosen := os.environ.get(own):
         return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "inglenook"
+    try:
+        return Path(os.environ.get(desktop) or default).expanduser() / "inglenook"
+    except RuntimeError as error:
+        message = f"this user has no home directory to keep files in; set {own}"
+        raise RuntimeError(message) from error
 
 
 def variable(name: str) -> str | None:

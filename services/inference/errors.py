@@ -3,7 +3,7 @@
     InferenceError
     ├── InvalidInput          a parameter is empty or out of range
     ├── InputTooLong          a text has more tokens than the model takes
-    ├── ModelNotFound         no model has that name
+    ├── ModelNotFound         no model here has that name
     ├── WrongCapability       a model has that name, but does something else
     ├── ModelNotReady         the model is being loaded, or is not loaded
     ├── ModelFailed           the model could not be loaded
@@ -82,13 +82,21 @@ class InputTooLong(InferenceError):
 
 
 class ModelNotFound(InferenceError):
-    """No model has that name."""
+    """No model here has that name.
+
+    Args:
+        name: The name that was asked for.
+        known: The names of the models here.
+        by_providers: The configuration has a model of that name, which providers run.
+    """
 
     reason = "MODEL_NOT_FOUND"
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
+    def __init__(self, name: str, known: Sequence[str], *, by_providers: bool = False) -> None:
         names = ", ".join(known) or "none"
         told = f"there is no model {name!r}" if _is_printable_name(name) else "there is no such model"
+        if by_providers:
+            told = f"model {name} is run by providers: the chat service answers for it"
         super().__init__(f"{told}; models here: {names}", metadata={"models": ",".join(known)})
 
 

@@ -12,7 +12,7 @@ from inglenook.model.v1 import add_ModelServiceServicer_to_server
 from services.artifacts import Origins
 from services.chassis.health import OVERALL, Health
 from services.chassis.process import Surroundings
-from services.config import Capability, Configuration, ConfigurationFile, Model, environment
+from services.config import Capability, Configuration, ConfigurationFile, LocalModel, Model, environment
 from services.inference.lifecycle import (
     LifecycleSettings,
     LoadedModel,
@@ -135,12 +135,15 @@ def _is_pending(status: ModelStatus) -> bool:
     return begins or opens
 
 
-def _models(configuration: Configuration, capability: Capability) -> Mapping[str, Model]:
-    return {name: one for name, one in configuration.models.items() if one.capability == capability}
+def _models(configuration: Configuration, capability: Capability) -> Mapping[str, LocalModel]:
+    return {
+        name: one
+        for name, one in configuration.models.items()
+        if isinstance(one, Model) and one.capability == capability
+    }
 
 
 def _elsewhere(configuration: Configuration, capability: Capability) -> Mapping[str, Capability]:
     """Return the models of other services, so that a call for one of them can be told apart from a typo."""
-    return {
-        name: one.capability for name, one in configuration.models.items() if one.capability != capability
-    }
+    here = _models(configuration, capability)
+    return {name: one.capability for name, one in configuration.models.items() if name not in here}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, WithJsonSchema
 
@@ -24,6 +26,13 @@ LENIENT = Strict(strict=False)
 """For lists: TOML's arrays become tuples, which strict validation would refuse."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decides:
+    """Marks a union of tables with the setting that decides which of them a table is."""
+
+    setting: str
+
+
 class Refused(ValueError):
     """A validator refuses a value, and knows what to do about it.
 
@@ -40,7 +49,13 @@ class Section(BaseModel):
     """A table of the file: immutable, and refusing settings that it does not know.
 
     The string under each field documents it; `docs/configuration.md` is made from those strings.
+
+    Attributes:
+        elsewhere: Settings of other variants of this table that are easily put here by mistake, and what to
+            do about it.
     """
+
+    elsewhere: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(
         extra="forbid",

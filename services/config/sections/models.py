@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
-from services.config.sections.base import LENIENT, Refused, Seconds, Section
+from services.config.sections.base import LENIENT, Decides, Refused, Seconds, Section
 
 HUB: Final = "hf:"
 SOURCES: Final = re.compile(r"package:.+|dir:.+|hf:[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -104,6 +112,8 @@ class Model(Section):
 class EmbedModel(Model):
     """A model that turns texts into embeddings."""
 
+    elsewhere = {"targets": "the model runs here, from source, or at providers, as targets: remove one"}
+
     capability: Literal["embed"]
     """What the model does."""
     pooling: Pooling | None = None
@@ -151,5 +161,133 @@ class NliModel(Model):
     models leave at `LABEL_0`, `LABEL_1`."""
 
 
-AnyModel = Annotated[EmbedModel | RerankModel | NliModel, Field(discriminator="capability")]
+TARGET: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})/([^\s/][^\s]{0,254})")
+
+Effort = Literal["none", "low", "medium", "high"]
+"""How hard a model thinks before it answers."""
+
+
+def check_target(target: str) -> str:
+    """Return `target` if it is `provider/upstream_model`."""
+    if not TARGET.fullmatch(target):
+        message = "must be <provider>/<model at that provider>, for example ollama/gemma3n:e2b"
+        raise ValueError(message)
+    return target
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Return provider and upstream model of a target. Models may have slashes in their names."""
+    provider, _, upstream_model = target.partition("/")
+    return provider, upstream_model
+
+
+def check_targets(targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `targets` if there are some, none of them twice."""
+    if not targets:  # not min_length: that counts items without the wrong ones
+        message = "must name at least one target"
+        raise ValueError(message)
+    if len(set(targets)) != len(targets):
+        message = "names a target twice"
+        raise ValueError(message)
+    return targets
+
+
+TargetName = Annotated[
+    str, AfterValidator(check_target), WithJsonSchema({"type": "string", "format": "target"})
+]
+"""`provider/upstream_model`."""
+
+Targets = Annotated[tuple[TargetName, ...], LENIENT, Field(max_length=32), AfterValidator(check_targets)]
+
+
+class ChatModel(Section):
+    """A language model to talk with, at one or several providers."""
+
+    capability: Literal["chat"]
+    """What the model does."""
+    targets: Targets
+    """Who answers: `<provider>/<model at that provider>`, in order, local ones first. The next one is asked
+    when those before it cannot answer."""
+    weights: dict[TargetName, Annotated[float, Field(gt=0, le=1_000_000)]] = {}
+    """Targets named here that stand next to each other in `targets` are equals: each call draws their order,
+    one with twice the weight coming first twice as often. Default: the order is always that of `targets`."""
+    max_output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Longest answer in tokens for calls that do not say. Default: the provider's; 8192 for Anthropic, whose
+    API has none."""
+    context_length: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    """Most tokens of a conversation. Sent to an Ollama as `num_ctx`, which reloads the model when it changes.
+    Default: the provider's."""
+    reasoning: Effort | None = None
+    """How hard to think, for calls that do not say. Default: the provider's."""
+    first_token_timeout_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
+    """How long a target may take until the first piece of its answer. A target that says nothing for so
+    long is not asked again; the next one is. A local model that has to be loaded first may need more."""
+    idle_timeout_seconds: Annotated[Seconds, Field(gt=0)] = 30.0
+    """How long a target may pause within an answer. Signs of life without content count, so that a target
+    which sends nothing else is only ended by `total_timeout_seconds`."""
+    total_timeout_seconds: Annotated[Seconds, Field(gt=0)] = 600.0
+    """How long a call may take, over all attempts. A caller's shorter deadline goes before it."""
+
+    @field_validator("weights")
+    @classmethod
+    def check_weights(cls, weights: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        """Refuse weights of what is no target."""
+        targets = info.data.get("targets", weights)  # absent when it has a problem of its own
+        if strange := [name for name in weights if name not in targets]:
+            message = f"weighs {strange[0]}, which is not among the targets"
+            raise Refused(message, "name it under targets, or remove the weight")
+        return weights
+
+
+class RemoteEmbedModel(Section):
+    """An embedding model that providers run.
+
+    The chat service answers for it, so `routes.embed` has to lead there: `embed = ["chat"]`. Then embedding
+    models that run here have no route.
+    """
+
+    capability: Literal["embed"]
+    """What the model does."""
+    targets: Targets
+    """Who answers, in order. All of them must be the same model: embeddings of different models cannot be
+    compared, and which target answered is not written on them."""
+    dimensions: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Length of a full embedding. An answer of another length is refused. Default: not checked."""
+    query_prompt: str = ""
+    """Put before every input whose `input_type` is query, for example `"query: "`."""
+    document_prompt: str = ""
+    """Put before every input whose `input_type` is document, for example `"passage: "`."""
+    timeout_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
+    """How long a target may take."""
+
+
+REMOTE_EMBED: Final = "embed and targets"
+"""What sets it apart from an embedding model that runs here; docs/configuration.md says it so."""
+
+
+def model_kind(section: Any) -> str | None:
+    """Return which kind of model a section is about: its capability, and for `embed` who runs it."""
+    if isinstance(section, Section):
+        capability, remote = getattr(section, "capability", None), hasattr(section, "targets")
+    elif isinstance(section, dict):
+        capability, remote = section.get("capability"), "targets" in section and "source" not in section
+    else:
+        return None
+    if capability == "embed" and remote:
+        return REMOTE_EMBED
+    return capability if capability is None or isinstance(capability, str) else ""
+
+
+LocalModel = EmbedModel | RerankModel | NliModel
+"""A model that runs here."""
+
+AnyModel = Annotated[
+    Annotated[EmbedModel, Tag("embed")]
+    | Annotated[RerankModel, Tag("rerank")]
+    | Annotated[NliModel, Tag("nli")]
+    | Annotated[ChatModel, Tag("chat")]
+    | Annotated[RemoteEmbedModel, Tag(REMOTE_EMBED)],
+    Discriminator(model_kind),
+    Decides("capability"),
+]
 """A model of whichever capability its section names."""

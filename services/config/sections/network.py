@@ -78,6 +78,13 @@ class RouterService(Service):
     metrics_listen: Address | None = "127.0.0.1:9101"
 
 
+class ChatService(Service):
+    """The chat service."""
+
+    listen: Address = "127.0.0.1:50052"
+    metrics_listen: Address | None = "127.0.0.1:9102"
+
+
 class EmbedService(Service):
     """The embed service."""
 
@@ -103,6 +110,7 @@ class Services(Section):
     """Where each service listens."""
 
     router: RouterService = RouterService()
+    chat: ChatService = ChatService()
     embed: EmbedService = EmbedService()
     rerank: RerankService = RerankService()
     nli: NliService = NliService()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from services.config import EmbedModel, NliModel, RerankModel
+from services.config import LocalModel
 from services.inference.lifecycle.states import ModelFacts
 
 
@@ -28,7 +28,7 @@ class LoadedModel(Protocol):
 
 
 M_co = TypeVar("M_co", bound=LoadedModel, covariant=True)
-S_contra = TypeVar("S_contra", bound=EmbedModel | RerankModel | NliModel, contravariant=True)
+S_contra = TypeVar("S_contra", bound=LocalModel, contravariant=True)
 
 
 class Prepared(Protocol[M_co]):

@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
-from services.config import Capability, EmbedModel, NliModel, RerankModel
+from services.config import Capability, LocalModel
 from services.inference.errors import (
     InvalidInput,
     ModelFailed,
@@ -33,7 +33,7 @@ from services.inference.lifecycle.transition import Transitions
 from services.inference.memory import claimed_bytes, release_freed_memory
 
 M = TypeVar("M", bound=LoadedModel)
-S = TypeVar("S", bound=EmbedModel | RerankModel | NliModel)
+S = TypeVar("S", bound=LocalModel)
 
 NOWHERE: Final[Mapping[str, Capability]] = MappingProxyType({})
 
@@ -57,7 +57,8 @@ class Registry(Generic[M]):
         changed: Awaited after every change of a model's state.
         settings: By which rules models come and go.
         capability: What its models are for.
-        elsewhere: Models of the same configuration that other services have, and what these are for.
+        elsewhere: Models of the same configuration that other services have, and what these are for. One for
+            the same as its own is run by providers.
         observe: Told of every model that was loaded, unloaded or failed to load.
         memory: Returns how much memory the process has, in bytes; called in a worker thread.
         release: Gives memory that was freed back to the system; called in a worker thread.
@@ -107,7 +108,7 @@ class Registry(Generic[M]):
         """Return what is known of a model.
 
         Raises:
-            ModelNotFound: There is no model of that name.
+            ModelNotFound: There is no model of that name, or providers run it.
             WrongCapability: There is one, but another service has it.
         """
         return self._slot(name).status
@@ -250,9 +251,10 @@ class Registry(Generic[M]):
         slot = self._slots.get(name)
         if slot is not None:
             return slot
-        if name in self._elsewhere:
-            raise WrongCapability(name, self._elsewhere[name], self._capability)
-        raise ModelNotFound(name, self.names)
+        does = self._elsewhere.get(name)
+        if does is not None and does != self._capability:
+            raise WrongCapability(name, does, self._capability)
+        raise ModelNotFound(name, self.names, by_providers=does is not None)
 
     def _unloader(self, cause: Cause) -> Callable[[Slot[M]], asyncio.Task[None]]:
         """Return what begins to unload a model that is ready."""

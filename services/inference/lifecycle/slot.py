@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from services.config import AnyModel
+from services.config import LocalModel
 from services.inference.lifecycle.kinds import LoadedModel, Prepared
 from services.inference.lifecycle.states import ModelFacts, ModelState, ModelStatus
 
@@ -64,7 +64,9 @@ class Slot(Generic[M]):
         unload: What unloads it; None if nothing does.
     """
 
-    def __init__(self, name: str, section: AnyModel, prepare: Prepare[M], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, section: LocalModel, prepare: Prepare[M], clock: Callable[[], float]
+    ) -> None:
         self.name: Final = name
         self.section: Final = section
         self.prepare: Final = prepare

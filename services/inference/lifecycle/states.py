@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-from services.config import AnyModel, Engine, Pooling
+from services.config import Engine, LocalModel, Pooling
 
 Precision = Literal["fp32", "fp16", "bf16"]
 """Number format that a model runs in."""
@@ -73,7 +73,7 @@ class ModelStatus:
     """
 
     name: str
-    section: AnyModel
+    section: LocalModel
     state: ModelState = ModelState.AVAILABLE
     problem: str = ""
     detail: str = ""

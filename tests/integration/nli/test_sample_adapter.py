@@ -11,7 +11,7 @@ import pytest
 from inglenook.nli.v1 import ClassifyRequest, InferResponse, InferResult
 
 from services.cli.commands.demo.texts import PAIRS, SORTINGS
-from services.config import load
+from services.config import NliModel, load
 from tests.support.engines import Engine
 from tests.support.minilm import SAMPLE
 from tests.support.nli_service import infer_request, judging_service
@@ -39,6 +39,7 @@ only a guard."""
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
     """A service with the model that the sample configuration names."""
     section = load(SAMPLE).configuration.models[MODEL]
+    assert isinstance(section, NliModel)
     models = (
         f'[models.{MODEL}]\ncapability = "nli"\nsource = "{section.source}"\n'
         f'adapter = "dir:{FOLDER / "adapter"}"\nmax_input_tokens = {section.max_input_tokens}\n'

@@ -11,6 +11,27 @@ from services.config import environment
 @pytest.mark.parametrize(
     ("variables", "folder"),
     [
+        ({"INGLENOOK_STATE": "/a/b", "XDG_STATE_HOME": "/xdg", "HOME": "/home/me"}, "/a/b"),
+        ({"INGLENOOK_STATE": "~/b", "XDG_STATE_HOME": "/xdg", "HOME": "/home/me"}, "/home/me/b"),
+        ({"INGLENOOK_STATE": "", "XDG_STATE_HOME": "/xdg", "HOME": "/home/me"}, "/xdg/inglenook"),
+        ({"XDG_STATE_HOME": "", "HOME": "/home/me"}, "/home/me/.local/state/inglenook"),
+        ({"INGLENOOK_CACHE": "/a/b", "HOME": "/home/me"}, "/home/me/.local/state/inglenook"),
+    ],
+)
+def test_state_is_where_the_most_particular_variable_says(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], folder: str
+) -> None:
+    """What was spent is kept apart from what may be deleted at any time."""
+    for name in ("INGLENOOK_CACHE", "INGLENOOK_STATE", "XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert environment.state_directory() == Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
         ({"INGLENOOK_CACHE": "/a/b", "XDG_CACHE_HOME": "/xdg", "HOME": "/home/me"}, "/a/b"),
         ({"INGLENOOK_CACHE": "~/b", "XDG_CACHE_HOME": "/xdg", "HOME": "/home/me"}, "/home/me/b"),
         ({"INGLENOOK_CACHE": "", "XDG_CACHE_HOME": "/xdg", "HOME": "/home/me"}, "/xdg/inglenook"),
@@ -28,6 +49,17 @@ def test_cache_is_where_the_most_particular_variable_says(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert environment.cache_directory() == Path(folder)
+
+
+def test_user_without_a_home_is_told_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container, a process may run as a user that nobody has made."""
+    for name in ("INGLENOOK_CACHE", "INGLENOOK_STATE", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as it is where there is no such user
+    with pytest.raises(RuntimeError, match="no home directory to keep files in; set INGLENOOK_STATE"):
+        environment.state_directory()
+    with pytest.raises(RuntimeError, match="set INGLENOOK_CACHE"):
+        environment.cache_directory()
 
 
 @pytest.mark.parametrize(

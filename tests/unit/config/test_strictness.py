@@ -10,6 +10,7 @@ from tests.unit.config.conftest import Accepted, Refused
 WRONG_SOURCE = (
     "models.m.source: must be package:<python package>/<folder>, dir:<folder> or hf:<organization>/<name>"
 )
+WRONG_CAPABILITY = "models.m.capability: must be one of 'embed', 'rerank', 'nli', 'chat'"
 MODEL = '[models.m]\ncapability = "embed"\nsource = "dir:m"\n'
 
 
@@ -69,6 +70,9 @@ def test_unknown_setting_is_told_with_its_path_and_what_was_meant(
         ("models = 'minilm'", "models: must be a table"),
         ("routes = ['embed']", "routes: must be a table"),
         ("models.m = 'minilm'", "models.m: must be a table"),
+        ("models.m = ['chat']", "models.m: must be a table"),
+        ("providers.p = 'ollama'", "providers.p: must be a table"),
+        ("targets.'ollama/m' = 5", 'targets."ollama/m": must be a table'),
         ("[routes]\nembed = 'embed'", "routes.embed: must be a list"),
         ("[routes]\nembed = [5]", "routes.embed.0: must be a string"),
     ],
@@ -97,7 +101,9 @@ def test_wrong_type_is_refused_in_the_words_of_the_file(refused: Refused, text: 
         (MODEL.replace("dir:m", "s3:a/b"), WRONG_SOURCE),
         (MODEL.replace("dir:m", "hf:a/b/c"), WRONG_SOURCE),
         (MODEL.replace("dir:m", "dir:"), WRONG_SOURCE),
-        (MODEL.replace("embed", "chat"), "models.m.capability: must be one of 'embed', 'rerank', 'nli'"),
+        (MODEL.replace("embed", "vision"), WRONG_CAPABILITY),
+        (MODEL.replace('"embed"', "5"), WRONG_CAPABILITY),
+        (MODEL.replace('"embed"', "['embed']"), WRONG_CAPABILITY),
         (
             MODEL.replace("models.m", "models.'two words'"),
             'models."two words": is not a name of at most 128 characters (use letters, digits and . _ : / -)',

@@ -23,6 +23,16 @@ def test_unknown_model_is_named_beside_the_known_ones() -> None:
     assert error.metadata == {"models": "minilm,bge"}
 
 
+def test_model_of_providers_is_told_apart_from_a_misspelt_name() -> None:
+    """The name is right, and the wrong service was asked."""
+    error = ModelNotFound("there", ["minilm"], by_providers=True)
+
+    assert str(error) == (
+        "model there is run by providers: the chat service answers for it; models here: minilm"
+    )
+    assert error.metadata == {"models": "minilm"}
+
+
 @pytest.mark.parametrize(
     "name", ["x" * (MAX_NAME_LENGTH + 1), "two\nlines", "bell\x07", "naïve", "\u202egnp", "", "x" * 10_000]
 )

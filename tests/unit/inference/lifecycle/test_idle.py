@@ -87,6 +87,7 @@ def test_section_of_a_model_says_more_than_the_engine() -> None:
         await settle()
         clock.advance(6.0)
         await until(lambda: house.states == "ready available")
+        await settle()  # the watch has looked at the clock again
         clock.advance(60.0)
         await until(lambda: house.states == "available available")
         await house.close()

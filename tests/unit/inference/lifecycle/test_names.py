@@ -74,6 +74,16 @@ async def test_model_of_another_service_is_answered_with_what_it_is_for(
         await ask(house.registry, "ms-marco")
 
 
+@pytest.mark.parametrize("ask", ASK)
+async def test_model_that_providers_run_is_answered_with_who_answers_for_it(
+    ask: Callable[[Registry[StubModel], str], Awaitable[object]],
+) -> None:
+    """It is for the same, so that its capability would explain nothing."""
+    house = House("minilm", elsewhere={"there": "embed"})
+    with pytest.raises(ModelNotFound, match=r"^model there is run by providers: the chat service answers"):
+        await ask(house.registry, "there")
+
+
 async def test_empty_name_can_be_used_where_there_is_one_model() -> None:
     """A lease takes the name as it comes."""
     house = House("minilm")
