@@ -154,7 +154,8 @@ class ChatRequest(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels for logs, feedback and cost reports; never sent to a provider. 16 entries at most, else
+        """Labels for logs, feedback and cost reports, written to the log as they are and never sent to a
+        provider. 16 entries at most, labels of 1 to 64 characters, values of 512 at most, else
         INVALID_REQUEST. Default: none.
         """
 
@@ -317,7 +318,8 @@ class CompleteRequest(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels for logs, feedback and cost reports; never sent to a provider. 16 entries at most, else
+        """Labels for logs, feedback and cost reports, written to the log as they are and never sent to a
+        provider. 16 entries at most, labels of 1 to 64 characters, values of 512 at most, else
         INVALID_REQUEST. Default: none.
         """
 
@@ -392,7 +394,9 @@ class ChatEvent(_message.Message):
     FINISH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start(self) -> Global___Start:
-        """Who answers. First, once."""
+        """Who answers. First; again when another target goes on with an answer that broke off, which
+        happens only if its own answer begins with exactly the same.
+        """
 
     @_builtins.property
     def delta(self) -> Global___Delta:
@@ -555,7 +559,7 @@ class Finish(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
-        """Every attempt in order; the last one answered."""
+        """Every attempt in order; the last one answered. `usage` and `cost` above are of that one."""
 
     @_builtins.property
     def timings(self) -> Global___ChatTimings:
@@ -611,6 +615,8 @@ class Attempt(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     UPSTREAM_STATUS_FIELD_NUMBER: _builtins.int
     ELAPSED_TIME_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider that was asked."""
     upstream_model: _builtins.str
@@ -618,10 +624,20 @@ class Attempt(_message.Message):
     reason: _builtins.str
     """Why it failed, one of the error reasons. Empty when it answered."""
     upstream_status: _builtins.int
-    """HTTP status of the provider. Absent when no response came."""
+    """HTTP status that came with the failure. Absent when it answered, and when there was none, as
+    for a connection that broke.
+    """
     @_builtins.property
     def elapsed_time(self) -> _duration_pb2.Duration:
         """How long it took."""
+
+    @_builtins.property
+    def usage(self) -> _common_pb2.Usage:
+        """Tokens that it used, as far as the provider said. Absent when it said nothing."""
+
+    @_builtins.property
+    def cost(self) -> Global___Cost:
+        """What it cost. Absent when unknown; 0 for local models."""
 
     def __init__(
         self,
@@ -631,10 +647,12 @@ class Attempt(_message.Message):
         reason: _builtins.str = ...,
         upstream_status: _builtins.int | None = ...,
         elapsed_time: _duration_pb2.Duration | None = ...,
+        usage: _common_pb2.Usage | None = ...,
+        cost: Global___Cost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_upstream_status", b"_upstream_status", "elapsed_time", b"elapsed_time", "upstream_status", b"upstream_status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_upstream_status", b"_upstream_status", "cost", b"cost", "elapsed_time", b"elapsed_time", "upstream_status", b"upstream_status", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_upstream_status", b"_upstream_status", "elapsed_time", b"elapsed_time", "provider", b"provider", "reason", b"reason", "upstream_model", b"upstream_model", "upstream_status", b"upstream_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_upstream_status", b"_upstream_status", "cost", b"cost", "elapsed_time", b"elapsed_time", "provider", b"provider", "reason", b"reason", "upstream_model", b"upstream_model", "upstream_status", b"upstream_status", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__upstream_status: _TypeAlias = _typing.Literal["upstream_status"]  # noqa: Y015
     _WhichOneofArgType__upstream_status: _TypeAlias = _typing.Literal["_upstream_status", b"_upstream_status"]  # noqa: Y015

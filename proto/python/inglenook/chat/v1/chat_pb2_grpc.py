@@ -56,20 +56,29 @@ class ChatServiceServicer(object):
         exactly one `finish`. A stream without `finish` ended in an error, which is the call's status;
         an error is never an event.
 
+        Nothing arrives before the first content, or 256 KiB of signatures: until then failures are
+        dealt with by asking again or asking the next target. A failure after it ends the call, unless
+        nothing is left to chance (`temperature` 0, or a `seed`) and an answer that is asked for again
+        begins with exactly what has arrived. Where a response format is asked for, the answer is checked
+        first and arrives whole.
+
         Not safe to retry once an event has arrived.
 
-        Errors: INVALID_ARGUMENT with INVALID_REQUEST, UPSTREAM_REJECTED or WRONG_CAPABILITY;
-        NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with UPSTREAM_UNAVAILABLE or NO_BACKEND;
-        RESOURCE_EXHAUSTED with UPSTREAM_RATE_LIMITED, QUEUE_FULL or BUDGET_EXHAUSTED;
-        FAILED_PRECONDITION with UPSTREAM_AUTH; DEADLINE_EXCEEDED with DEADLINE; INTERNAL with
-        INVALID_OUTPUT when the answer does not fit its response format.
+        Errors: INVALID_ARGUMENT with INVALID_REQUEST, INPUT_TOO_LONG, NOT_SUPPORTED, UPSTREAM_REJECTED
+        or WRONG_CAPABILITY; NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with UPSTREAM_UNAVAILABLE or
+        NO_BACKEND; DATA_LOSS with UPSTREAM_INTERRUPTED when the answer broke off; RESOURCE_EXHAUSTED
+        with UPSTREAM_RATE_LIMITED, UPSTREAM_QUOTA, QUEUE_FULL or BUDGET_EXHAUSTED; FAILED_PRECONDITION
+        with UPSTREAM_AUTH, UPSTREAM_MODEL_MISSING or PAID_DISABLED; PERMISSION_DENIED with
+        CONTENT_REJECTED; DEADLINE_EXCEEDED with DEADLINE; INTERNAL with INVALID_OUTPUT when the answer
+        does not fit its response format.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Complete(self, request, context):
-        """Answers in one piece: the same request, the sum of the same events.
+        """Answers in one piece: the same request, the sum of the same events. Since nothing is passed on
+        before the answer is complete, an answer that breaks off is asked for again.
 
         Not safe to retry: the answer is made, and where it costs something paid for, a second time.
 

@@ -63,8 +63,9 @@ class Message(_message.Message):
     """Who speaks."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
-        """What is said, in order, 1 part or more. Which parts a role may hold: system text; user text
-        and image; assistant text, reasoning and tool_call; tool tool_result. Else INVALID_REQUEST.
+        """What is said, in order, 1 part or more; an assistant may have said nothing. Which parts a role
+        may hold: system text; user text and image; assistant text, reasoning and tool_call; tool
+        tool_result. Else INVALID_REQUEST.
         """
 
     def __init__(
@@ -270,7 +271,8 @@ class ToolCall(_message.Message):
     """Name of the tool."""
     arguments: _builtins.str
     """Arguments: one JSON object as text, else INVALID_REQUEST. `{}` for a tool without arguments,
-    never empty.
+    never empty. Cut off in an answer that ended with FINISH_REASON_LENGTH or
+    FINISH_REASON_CONTENT_FILTER.
     """
     def __init__(
         self,

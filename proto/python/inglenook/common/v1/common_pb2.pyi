@@ -187,6 +187,46 @@ MODEL_STATE_UNLOADING: ModelState.ValueType  # 5
 """Being taken out of memory; calls that were accepted still finish."""
 Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
+class _TargetState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TargetStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TargetState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TARGET_STATE_UNSPECIFIED: _TargetState.ValueType  # 0
+    """Not known."""
+    TARGET_STATE_HEALTHY: _TargetState.ValueType  # 1
+    """Nothing speaks against it."""
+    TARGET_STATE_EJECTED: _TargetState.ValueType  # 2
+    """It failed several times in a row; other targets are asked first."""
+    TARGET_STATE_PROBING: _TargetState.ValueType  # 3
+    """Its time as ejected is over; one call at a time tries it."""
+    TARGET_STATE_COOLING: _TargetState.ValueType  # 4
+    """It asked to be left alone for a while."""
+    TARGET_STATE_UNREACHABLE: _TargetState.ValueType  # 5
+    """It cannot be reached, or its provider does not have the model; `state_detail` says which."""
+    TARGET_STATE_DISABLED: _TargetState.ValueType  # 6
+    """It costs money, and the configuration does not allow that."""
+
+class TargetState(_TargetState, metaclass=_TargetStateEnumTypeWrapper):
+    """Whether a target can be called."""
+
+TARGET_STATE_UNSPECIFIED: TargetState.ValueType  # 0
+"""Not known."""
+TARGET_STATE_HEALTHY: TargetState.ValueType  # 1
+"""Nothing speaks against it."""
+TARGET_STATE_EJECTED: TargetState.ValueType  # 2
+"""It failed several times in a row; other targets are asked first."""
+TARGET_STATE_PROBING: TargetState.ValueType  # 3
+"""Its time as ejected is over; one call at a time tries it."""
+TARGET_STATE_COOLING: TargetState.ValueType  # 4
+"""It asked to be left alone for a while."""
+TARGET_STATE_UNREACHABLE: TargetState.ValueType  # 5
+"""It cannot be reached, or its provider does not have the model; `state_detail` says which."""
+TARGET_STATE_DISABLED: TargetState.ValueType  # 6
+"""It costs money, and the configuration does not allow that."""
+Global___TargetState: _TypeAlias = TargetState  # noqa: Y015
+
 @_typing.final
 class Usage(_message.Message):
     """Tokens that a call used. A field that is absent is unknown, never zero: providers do not always
@@ -315,6 +355,7 @@ class ModelInfo(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     LOAD_TIME_FIELD_NUMBER: _builtins.int
     TARGETS_FIELD_NUMBER: _builtins.int
+    TARGET_INFOS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Public name: what callers write in the `model` field of a request."""
     capability: Global___Capability.ValueType
@@ -366,7 +407,11 @@ class ModelInfo(_message.Message):
 
     @_builtins.property
     def targets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """For chat models: the targets in order, each `provider/upstream_model`."""
+        """For models that providers run: the targets in order, each `provider/upstream_model`."""
+
+    @_builtins.property
+    def target_infos(self) -> _containers.RepeatedCompositeFieldContainer[Global___TargetInfo]:
+        """What is known of `targets`, in the same order. Empty when nobody was asked."""
 
     def __init__(
         self,
@@ -388,13 +433,91 @@ class ModelInfo(_message.Message):
         memory_bytes: _builtins.int = ...,
         load_time: _duration_pb2.Duration | None = ...,
         targets: _abc.Iterable[_builtins.str] | None = ...,
+        target_infos: _abc.Iterable[Global___TargetInfo] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "dimensions", b"dimensions", "load_time", b"load_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "architecture", b"architecture", "capability", b"capability", "dimensions", b"dimensions", "execution_provider", b"execution_provider", "fingerprint", b"fingerprint", "labels", b"labels", "load_time", b"load_time", "max_input_tokens", b"max_input_tokens", "memory_bytes", b"memory_bytes", "name", b"name", "pooling", b"pooling", "precision", b"precision", "revision", b"revision", "source", b"source", "state", b"state", "state_detail", b"state_detail", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "architecture", b"architecture", "capability", b"capability", "dimensions", b"dimensions", "execution_provider", b"execution_provider", "fingerprint", b"fingerprint", "labels", b"labels", "load_time", b"load_time", "max_input_tokens", b"max_input_tokens", "memory_bytes", b"memory_bytes", "name", b"name", "pooling", b"pooling", "precision", b"precision", "revision", b"revision", "source", b"source", "state", b"state", "state_detail", b"state_detail", "target_infos", b"target_infos", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dimensions: _TypeAlias = _typing.Literal["dimensions"]  # noqa: Y015
     _WhichOneofArgType__dimensions: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dimensions) -> _WhichOneofReturnType__dimensions | None: ...
 
 Global___ModelInfo: _TypeAlias = ModelInfo  # noqa: Y015
+
+@_typing.final
+class TargetInfo(_message.Message):
+    """One model at one provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    UPSTREAM_MODEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_DETAIL_FIELD_NUMBER: _builtins.int
+    PAID_FIELD_NUMBER: _builtins.int
+    CONTEXT_LENGTH_FIELD_NUMBER: _builtins.int
+    TOOLS_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Name of the provider in the configuration."""
+    upstream_model: _builtins.str
+    """The model at that provider."""
+    state: Global___TargetState.ValueType
+    """Whether it can be called."""
+    state_detail: _builtins.str
+    """One sentence about `state`, for people. Empty when it is healthy."""
+    paid: _builtins.bool
+    """Calls cost money, or what is said in them leaves the machines of one's own."""
+    context_length: _builtins.int
+    """Most tokens of a conversation, answer included. Absent when unknown."""
+    tools: _builtins.bool
+    """It can call tools. Absent when unknown, as for the fields below."""
+    images: _builtins.bool
+    """It can see images."""
+    reasoning: _builtins.bool
+    """It can think before it answers."""
+    json_schema: _builtins.bool
+    """It can be held to a JSON schema by its provider. Answers are checked either way."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        upstream_model: _builtins.str = ...,
+        state: Global___TargetState.ValueType = ...,
+        state_detail: _builtins.str = ...,
+        paid: _builtins.bool = ...,
+        context_length: _builtins.int | None = ...,
+        tools: _builtins.bool | None = ...,
+        images: _builtins.bool | None = ...,
+        reasoning: _builtins.bool | None = ...,
+        json_schema: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_length", b"_context_length", "_images", b"_images", "_json_schema", b"_json_schema", "_reasoning", b"_reasoning", "_tools", b"_tools", "context_length", b"context_length", "images", b"images", "json_schema", b"json_schema", "reasoning", b"reasoning", "tools", b"tools"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_length", b"_context_length", "_images", b"_images", "_json_schema", b"_json_schema", "_reasoning", b"_reasoning", "_tools", b"_tools", "context_length", b"context_length", "images", b"images", "json_schema", b"json_schema", "paid", b"paid", "provider", b"provider", "reasoning", b"reasoning", "state", b"state", "state_detail", b"state_detail", "tools", b"tools", "upstream_model", b"upstream_model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__context_length: _TypeAlias = _typing.Literal["context_length"]  # noqa: Y015
+    _WhichOneofArgType__context_length: _TypeAlias = _typing.Literal["_context_length", b"_context_length"]  # noqa: Y015
+    _WhichOneofReturnType__images: _TypeAlias = _typing.Literal["images"]  # noqa: Y015
+    _WhichOneofArgType__images: _TypeAlias = _typing.Literal["_images", b"_images"]  # noqa: Y015
+    _WhichOneofReturnType__json_schema: _TypeAlias = _typing.Literal["json_schema"]  # noqa: Y015
+    _WhichOneofArgType__json_schema: _TypeAlias = _typing.Literal["_json_schema", b"_json_schema"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning: _TypeAlias = _typing.Literal["reasoning"]  # noqa: Y015
+    _WhichOneofArgType__reasoning: _TypeAlias = _typing.Literal["_reasoning", b"_reasoning"]  # noqa: Y015
+    _WhichOneofReturnType__tools: _TypeAlias = _typing.Literal["tools"]  # noqa: Y015
+    _WhichOneofArgType__tools: _TypeAlias = _typing.Literal["_tools", b"_tools"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__context_length) -> _WhichOneofReturnType__context_length | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__images) -> _WhichOneofReturnType__images | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__json_schema) -> _WhichOneofReturnType__json_schema | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning) -> _WhichOneofReturnType__reasoning | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tools) -> _WhichOneofReturnType__tools | None: ...
+
+Global___TargetInfo: _TypeAlias = TargetInfo  # noqa: Y015

@@ -100,7 +100,9 @@ class EmbedRequest(_message.Message):
     normalize: _builtins.bool
     """Scale every embedding to length 1 (L2). Default: true."""
     truncation: _common_pb2.Truncation.ValueType
-    """What to do with a text that is too long. Default: refuse it with INPUT_TOO_LONG."""
+    """What to do with a text that is too long. Where providers run the model it can only be refused,
+    else INVALID_REQUEST: they do not say how they cut. Default: refuse it with INPUT_TOO_LONG.
+    """
     encoding: Global___Encoding.ValueType
     """How the numbers travel. Default: `values`."""
     @_builtins.property

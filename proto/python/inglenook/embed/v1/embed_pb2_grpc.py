@@ -50,12 +50,15 @@ class EmbedServiceServicer(object):
         """Embeds a list of texts with one model.
 
         Safe to retry and to cache: the same text gives the same embedding, whatever shares its batch,
-        within 1e-5 per component in fp32.
+        within 1e-5 per component in fp32 where the model runs here.
 
         Errors: INVALID_ARGUMENT with INVALID_REQUEST, INPUT_TOO_LONG or WRONG_CAPABILITY; NOT_FOUND
         with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY, MODEL_FAILED or NO_BACKEND;
         RESOURCE_EXHAUSTED with QUEUE_FULL or MESSAGE_TOO_LARGE; DEADLINE_EXCEEDED with DEADLINE;
-        INTERNAL with INFERENCE_FAILED.
+        INTERNAL with INFERENCE_FAILED. Where providers run the model, also INVALID_ARGUMENT with
+        NOT_SUPPORTED or UPSTREAM_REJECTED; UNAVAILABLE with UPSTREAM_UNAVAILABLE; RESOURCE_EXHAUSTED
+        with UPSTREAM_RATE_LIMITED, UPSTREAM_QUOTA or BUDGET_EXHAUSTED; FAILED_PRECONDITION with
+        UPSTREAM_AUTH, UPSTREAM_MODEL_MISSING or PAID_DISABLED; PERMISSION_DENIED with CONTENT_REJECTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

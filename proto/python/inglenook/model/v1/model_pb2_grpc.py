@@ -81,7 +81,9 @@ class ModelServiceServicer(object):
         """Describes one model. Safe to retry.
 
         Errors: NOT_FOUND with MODEL_NOT_FOUND; asked of a service that does not have the model,
-        INVALID_ARGUMENT with WRONG_CAPABILITY. The same holds for the methods below.
+        INVALID_ARGUMENT with WRONG_CAPABILITY; for a name `<provider>/<model>` that is not in the
+        configuration, UNAVAILABLE with UPSTREAM_UNAVAILABLE when the provider does not answer;
+        FAILED_PRECONDITION with PAID_DISABLED. The same holds for the methods below.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,8 +91,8 @@ class ModelServiceServicer(object):
 
     def LoadModel(self, request, context):
         """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
-        model whose last load failed is tried again. Through the router: on every backend of the
-        model's route that can be reached. Safe to repeat.
+        model whose last load failed is tried again. A model that providers run is left as it is.
+        Through the router: on every backend of the model's route that can be reached. Safe to repeat.
 
         Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with MODEL_FAILED or NO_BACKEND.
         """
@@ -100,8 +102,8 @@ class ModelServiceServicer(object):
 
     def UnloadModel(self, request, context):
         """Takes a model out of memory once the calls it accepted have finished. Unloading a model that
-        is not loaded changes nothing. Through the router: on every backend of the model's route that
-        can be reached. Safe to repeat.
+        is not loaded changes nothing, and neither does unloading one that providers run. Through the
+        router: on every backend of the model's route that can be reached. Safe to repeat.
 
         Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY while the model is being
         loaded, or NO_BACKEND.
@@ -113,8 +115,8 @@ class ModelServiceServicer(object):
     def CountTokens(self, request, context):
         """Counts the tokens of texts as a model would see them, without running the model. Safe to retry.
 
-        Errors: INVALID_ARGUMENT with INVALID_REQUEST; NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE
-        with NOT_READY, MODEL_FAILED or NO_BACKEND.
+        Errors: INVALID_ARGUMENT with INVALID_REQUEST, or with NOT_SUPPORTED for a model that providers
+        run; NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY, MODEL_FAILED or NO_BACKEND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

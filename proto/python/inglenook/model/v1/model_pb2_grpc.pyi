@@ -44,19 +44,21 @@ class ModelServiceStub:
     """Describes one model. Safe to retry.
 
     Errors: NOT_FOUND with MODEL_NOT_FOUND; asked of a service that does not have the model,
-    INVALID_ARGUMENT with WRONG_CAPABILITY. The same holds for the methods below.
+    INVALID_ARGUMENT with WRONG_CAPABILITY; for a name `<provider>/<model>` that is not in the
+    configuration, UNAVAILABLE with UPSTREAM_UNAVAILABLE when the provider does not answer;
+    FAILED_PRECONDITION with PAID_DISABLED. The same holds for the methods below.
     """
     LoadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]
     """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
-    model whose last load failed is tried again. Through the router: on every backend of the
-    model's route that can be reached. Safe to repeat.
+    model whose last load failed is tried again. A model that providers run is left as it is.
+    Through the router: on every backend of the model's route that can be reached. Safe to repeat.
 
     Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with MODEL_FAILED or NO_BACKEND.
     """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]
     """Takes a model out of memory once the calls it accepted have finished. Unloading a model that
-    is not loaded changes nothing. Through the router: on every backend of the model's route that
-    can be reached. Safe to repeat.
+    is not loaded changes nothing, and neither does unloading one that providers run. Through the
+    router: on every backend of the model's route that can be reached. Safe to repeat.
 
     Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY while the model is being
     loaded, or NO_BACKEND.
@@ -64,8 +66,8 @@ class ModelServiceStub:
     CountTokens: _grpc.UnaryUnaryMultiCallable[_model_pb2.CountTokensRequest, _model_pb2.CountTokensResponse]
     """Counts the tokens of texts as a model would see them, without running the model. Safe to retry.
 
-    Errors: INVALID_ARGUMENT with INVALID_REQUEST; NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE
-    with NOT_READY, MODEL_FAILED or NO_BACKEND.
+    Errors: INVALID_ARGUMENT with INVALID_REQUEST, or with NOT_SUPPORTED for a model that providers
+    run; NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY, MODEL_FAILED or NO_BACKEND.
     """
 
 @_typing.type_check_only
@@ -84,19 +86,21 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """Describes one model. Safe to retry.
 
     Errors: NOT_FOUND with MODEL_NOT_FOUND; asked of a service that does not have the model,
-    INVALID_ARGUMENT with WRONG_CAPABILITY. The same holds for the methods below.
+    INVALID_ARGUMENT with WRONG_CAPABILITY; for a name `<provider>/<model>` that is not in the
+    configuration, UNAVAILABLE with UPSTREAM_UNAVAILABLE when the provider does not answer;
+    FAILED_PRECONDITION with PAID_DISABLED. The same holds for the methods below.
     """
     LoadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]  # type: ignore[assignment]
     """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
-    model whose last load failed is tried again. Through the router: on every backend of the
-    model's route that can be reached. Safe to repeat.
+    model whose last load failed is tried again. A model that providers run is left as it is.
+    Through the router: on every backend of the model's route that can be reached. Safe to repeat.
 
     Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with MODEL_FAILED or NO_BACKEND.
     """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Takes a model out of memory once the calls it accepted have finished. Unloading a model that
-    is not loaded changes nothing. Through the router: on every backend of the model's route that
-    can be reached. Safe to repeat.
+    is not loaded changes nothing, and neither does unloading one that providers run. Through the
+    router: on every backend of the model's route that can be reached. Safe to repeat.
 
     Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY while the model is being
     loaded, or NO_BACKEND.
@@ -104,8 +108,8 @@ class ModelServiceAsyncStub(ModelServiceStub):
     CountTokens: _aio.UnaryUnaryMultiCallable[_model_pb2.CountTokensRequest, _model_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of texts as a model would see them, without running the model. Safe to retry.
 
-    Errors: INVALID_ARGUMENT with INVALID_REQUEST; NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE
-    with NOT_READY, MODEL_FAILED or NO_BACKEND.
+    Errors: INVALID_ARGUMENT with INVALID_REQUEST, or with NOT_SUPPORTED for a model that providers
+    run; NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY, MODEL_FAILED or NO_BACKEND.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -133,7 +137,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         """Describes one model. Safe to retry.
 
         Errors: NOT_FOUND with MODEL_NOT_FOUND; asked of a service that does not have the model,
-        INVALID_ARGUMENT with WRONG_CAPABILITY. The same holds for the methods below.
+        INVALID_ARGUMENT with WRONG_CAPABILITY; for a name `<provider>/<model>` that is not in the
+        configuration, UNAVAILABLE with UPSTREAM_UNAVAILABLE when the provider does not answer;
+        FAILED_PRECONDITION with PAID_DISABLED. The same holds for the methods below.
         """
 
     @_abc_1.abstractmethod
@@ -143,8 +149,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.LoadModelResponse, _abc.Awaitable[_model_pb2.LoadModelResponse]]:
         """Loads a model and returns once it answers calls. Loading a loaded model changes nothing; a
-        model whose last load failed is tried again. Through the router: on every backend of the
-        model's route that can be reached. Safe to repeat.
+        model whose last load failed is tried again. A model that providers run is left as it is.
+        Through the router: on every backend of the model's route that can be reached. Safe to repeat.
 
         Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with MODEL_FAILED or NO_BACKEND.
         """
@@ -156,8 +162,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.UnloadModelResponse, _abc.Awaitable[_model_pb2.UnloadModelResponse]]:
         """Takes a model out of memory once the calls it accepted have finished. Unloading a model that
-        is not loaded changes nothing. Through the router: on every backend of the model's route that
-        can be reached. Safe to repeat.
+        is not loaded changes nothing, and neither does unloading one that providers run. Through the
+        router: on every backend of the model's route that can be reached. Safe to repeat.
 
         Errors: NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY while the model is being
         loaded, or NO_BACKEND.
@@ -171,8 +177,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_pb2.CountTokensResponse, _abc.Awaitable[_model_pb2.CountTokensResponse]]:
         """Counts the tokens of texts as a model would see them, without running the model. Safe to retry.
 
-        Errors: INVALID_ARGUMENT with INVALID_REQUEST; NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE
-        with NOT_READY, MODEL_FAILED or NO_BACKEND.
+        Errors: INVALID_ARGUMENT with INVALID_REQUEST, or with NOT_SUPPORTED for a model that providers
+        run; NOT_FOUND with MODEL_NOT_FOUND; UNAVAILABLE with NOT_READY, MODEL_FAILED or NO_BACKEND.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
