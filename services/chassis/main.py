@@ -36,11 +36,14 @@ Build = Callable[[Surroundings, ConfigurationFile], Application]
 log: Final = logging.getLogger(__name__)
 
 
-def main(name: str, build: Build, arguments: Sequence[str] | None = None) -> int:
-    """Run the service `name` until it is told to stop; return the process's exit code."""
+def main(name: str, build: Build, arguments: Sequence[str] | None = None, *, keys: bool = False) -> int:
+    """Run the service `name` until it is told to stop; return the process's exit code.
+
+    `keys` says that it needs the keys of providers.
+    """
     options = _parse(name, arguments)
     try:
-        file = load(options.config)
+        file = load(options.config, keys=keys)
     except ConfigurationInvalid as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_MISCONFIGURED

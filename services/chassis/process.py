@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 from services.chassis import interpreter
 from services.chassis.health import Health
 from services.chassis.metrics import CallMetrics, new_registry, serve_metrics
-from services.chassis.pipeline import Admission, Decoding, Observation, Pipeline, Translation
+from services.chassis.pipeline import Admission, Decoding, Observation, Pipeline, Spans, Translation
 from services.chassis.pipeline.layer import Layer
 from services.chassis.server import bind, new_server
 from services.chassis.stall import StallWatch
@@ -107,13 +107,15 @@ class ServiceProcess:
             AddressInUse: The gRPC or the metrics address cannot be bound.
         """
         settings = self._settings
+        spans = [Spans(self.tracing)] if self.tracing.is_on else []
         layers: list[Layer] = [
+            *spans,
             Observation(CallMetrics(self._registry), self.tracing.mark_ended),
             Translation(self._identity),
             self._admission,
             Decoding(settings.limits.max_message_bytes),
         ]
-        server = new_server([*self.tracing.server_interceptors(), Pipeline(layers)], settings.limits)
+        server = new_server([Pipeline(layers)], settings.limits)
         self._application.register(server)
         await self._health.begin(server)
         if settings.service.reflection:

@@ -7,7 +7,7 @@ where waiting helps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import grpc
@@ -18,6 +18,12 @@ from google.rpc import error_details_pb2, status_pb2
 from services.chassis.errors import CODES, DOMAIN, Explained, Reason
 
 DETAILS_KEY: Final = "grpc-status-details-bin"
+
+PUSHBACK: Final = ("grpc-retry-pushback-ms", "-1")
+"""Trailing metadata that keeps gRPC from making a call again:
+https://github.com/grpc/proposal/blob/master/A6-client-retries.md, "Server pushback"."""
+GIVEN_UP: Final = frozenset({Reason.UPSTREAM_UNAVAILABLE})
+"""Reasons of services that have tried again themselves, with a code that would be tried again by others."""
 INTERNAL_MESSAGE: Final = "internal error; the service's log has it under this id: {id}"
 NANOSECONDS: Final = 1_000_000_000
 
@@ -49,7 +55,10 @@ def explained_status(error: Explained) -> Status:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after_seconds * NANOSECONDS))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-    return _status(CODES[reason], _shortened(str(error), MAX_MESSAGE_BYTES), details)
+    status = _status(CODES[reason], _shortened(str(error), MAX_MESSAGE_BYTES), details)
+    if reason in GIVEN_UP:
+        return replace(status, trailing_metadata=(*status.trailing_metadata, PUSHBACK))
+    return status
 
 
 def internal_status(error_id: str) -> Status:

@@ -1,17 +1,16 @@
 """Traces over OTLP. Off unless an endpoint is configured; then nothing of it is even imported.
 
-On the server side this is opentelemetry-instrumentation-grpc, with health and reflection left out,
-whose long-lived streams it cannot handle. It takes every call that did not abort for a success, so
-`mark_ended` corrects the span of calls that were cancelled or refused. On the client side its
-interceptor loses the call object; `client_span` is the few lines that are needed instead.
+The spans of calls are ours, on both sides: opentelemetry-instrumentation-grpc takes cancelled calls for
+successes, leaves the spans of streams to the garbage collector, and on the client side loses the call object.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import grpc
 
@@ -22,15 +21,20 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 SCOPE: Final = "inglenook"
-EXEMPT_SERVICES: Final = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
-UNMARKED_FAILURES: Final = frozenset(
+FAILURES: Final = frozenset(
     {
         grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DATA_LOSS,
         grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.INTERNAL,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.UNKNOWN,
     }
 )
-"""Codes that the interceptor does not take for errors of the server, though here they tell of overload."""
+"""Codes that make a span an error: those of OpenTelemetry's conventions for servers, which leave out faults
+of callers, and two more: one that tells of overload here, and one that tells of callers who gave up."""
 
 
 class Tracing:
@@ -40,16 +44,32 @@ class Tracing:
         self._provider = provider
         self._tracer: Tracer | None = provider.get_tracer(SCOPE) if provider else None
 
-    def server_interceptors(self) -> list[grpc.aio.ServerInterceptor]:
-        """Return what has to stand before all other interceptors: it traces refused calls too."""
-        if self._provider is None:
-            return []
-        from opentelemetry.instrumentation.grpc import aio_server_interceptor
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is traced."""
+        return self._tracer is not None
 
-        interceptor: grpc.aio.ServerInterceptor = aio_server_interceptor(  # type: ignore[no-untyped-call]
-            tracer_provider=self._provider, filter_=_is_traced
-        )
-        return [interceptor]
+    @contextmanager
+    def server_span(self, method: str, call: grpc.aio.ServicerContext[Any, Any]) -> Iterator[None]:
+        """Trace the answering of a call as a part of the trace that its caller names, if it does."""
+        if self._tracer is None:
+            yield
+            return
+        from opentelemetry import context, propagate, trace
+
+        metadata = {key: value for key, value in call.invocation_metadata() or () if isinstance(value, str)}
+        token = context.attach(propagate.extract(metadata))
+        try:
+            with self._tracer.start_as_current_span(
+                method,
+                kind=trace.SpanKind.SERVER,
+                attributes={**_named(method), **_caller(metadata, call.peer())},
+                record_exception=False,
+                set_status_on_exception=False,
+            ):
+                yield
+        finally:
+            context.detach(token)
 
     def mark_ended(self, code: grpc.StatusCode) -> None:
         """Write the code that a call ended with into the span that is current."""
@@ -59,7 +79,7 @@ class Tracing:
 
         span = trace.get_current_span()
         span.set_attribute("rpc.grpc.status_code", code.value[0])
-        if code in UNMARKED_FAILURES:
+        if code in FAILURES:
             span.set_status(trace.Status(trace.StatusCode.ERROR, code.name))
 
     @contextmanager
@@ -70,10 +90,8 @@ class Tracing:
             return
         from opentelemetry import propagate, trace
 
-        service, _, name = method.removeprefix("/").rpartition("/")
-        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
         with self._tracer.start_as_current_span(
-            method, kind=trace.SpanKind.CLIENT, attributes=attributes, record_exception=False
+            method, kind=trace.SpanKind.CLIENT, attributes=_named(method), record_exception=False
         ) as span:
             carrier: dict[str, str] = {}
             propagate.inject(carrier)
@@ -105,10 +123,22 @@ class Tracing:
         return flushed.is_set()
 
 
-def _is_traced(details: grpc.HandlerCallDetails) -> bool:
-    """Say whether a call gets a span. The interceptor fails on names that are not /service/method."""
-    service, _, method = details.method.removeprefix("/").partition("/")
-    return bool(service and method) and service not in EXEMPT_SERVICES
+def _named(method: str) -> dict[str, str]:
+    """Return the attributes that say which method a span is about."""
+    service, _, name = method.removeprefix("/").rpartition("/")
+    return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
+
+
+def _caller(metadata: Mapping[str, str], peer: str) -> dict[str, str]:
+    """Return the attributes that say who calls; `peer` is gRPC's word for it, as `ipv4:127.0.0.1:57284`."""
+    attributes = {}
+    if agent := metadata.get("user-agent"):
+        attributes["rpc.user_agent"] = agent
+    family, _, address = peer.partition(":")
+    host, colon, port = unquote(address).rpartition(":")
+    if colon and family in {"ipv4", "ipv6"}:
+        attributes |= {"net.peer.ip": host, "net.peer.port": port}
+    return attributes
 
 
 def start_tracing(service: str, version: str, telemetry: Telemetry) -> Tracing:

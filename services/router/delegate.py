@@ -6,7 +6,6 @@ lost in it. A caller's deadline goes with the call, and so does its cancellation
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -16,6 +15,7 @@ from services.chassis.deadline import remaining_seconds
 from services.chassis.errors import CallError, DeadlinePassed, NotServed, Relayed
 from services.chassis.pipeline.translate import SERVED_BY_KEY
 from services.chassis.status import DETAILS_KEY
+from services.chassis.streams import send
 from services.chassis.tracing import Tracing
 from services.config import Capability
 from services.router.errors import NoBackend
@@ -72,8 +72,8 @@ class Delegate:
         finally:
             self.calls_in_flight -= 1
 
-    async def stream(self, method: str, content: bytes, context: Context) -> AsyncIterator[bytes]:
-        """Pass on a call with a stream of responses. Errors are those of `unary`."""
+    async def stream(self, method: str, content: bytes, context: Context) -> None:
+        """Pass on a call and write the stream of its responses to `context`. Errors are those of `unary`."""
         ask = self._route.require().stream(method)
         self.calls_in_flight += 1
         try:
@@ -81,7 +81,7 @@ class Delegate:
                 call = ask(content, timeout=self._timeout(context), metadata=metadata)
                 try:
                     async for response in call:
-                        yield response
+                        await send(context, response)
                 finally:
                     call.cancel()  # of a call that has ended: does nothing
                 context.set_trailing_metadata(_relayed(await call.trailing_metadata()))

@@ -6,12 +6,11 @@ and hides what it refused from the metrics.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from services.chassis.deadline import has_passed
 from services.chassis.errors import DeadlinePassed, Draining, TooManyCalls
-from services.chassis.pipeline.layer import Context, Handler, behaviors, rebuild
+from services.chassis.pipeline.layer import Behavior, Context, Method
 
 RETRY_AFTER_SECONDS: Final = 0.25
 
@@ -32,27 +31,18 @@ class Admission:
         """Refuse every call from now on; those that were let in go on."""
         self._open = False
 
-    def wrap(self, method: str, handler: Handler) -> Handler:
-        """Return `handler` behind the door."""
+    def wrap(self, method: Method, inner: Behavior) -> Behavior:
+        """Return `inner` behind the door."""
         del method
-        inner_unary, inner_stream = behaviors(handler)
 
-        async def unary(request: Any, context: Context) -> Any:
+        async def admitted(request: Any, context: Context) -> Any:
             self._enter(context)
             try:
-                return await inner_unary(request, context)
+                return await inner(request, context)
             finally:
                 self.calls_in_flight -= 1
 
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            self._enter(context)
-            try:
-                async for response in inner_stream(request, context):
-                    yield response
-            finally:
-                self.calls_in_flight -= 1
-
-        return rebuild(handler, unary, stream)
+        return admitted
 
     def _enter(self, context: Context) -> None:
         if not self._open:

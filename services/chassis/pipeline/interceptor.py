@@ -14,7 +14,15 @@ from typing import Final, TypeAlias
 import grpc
 
 from services.chassis.errors import NotServed
-from services.chassis.pipeline.layer import UNKNOWN_METHOD, Context, Handler, Layer
+from services.chassis.pipeline.layer import (
+    UNKNOWN_METHOD,
+    Context,
+    Handler,
+    Layer,
+    behavior_of,
+    method_of,
+    rebuild,
+)
 
 EXEMPT_PREFIXES: Final = ("/grpc.health.", "/grpc.reflection.")
 
@@ -22,7 +30,7 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler
 
 
 class Pipeline(grpc.aio.ServerInterceptor):
-    """Wraps every handler in `layers`, the first one outermost."""
+    """Wraps every handler in `layers`, the first one outermost. Requests come to them as bytes."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._layers = tuple(layers)
@@ -45,10 +53,11 @@ class Pipeline(grpc.aio.ServerInterceptor):
             wrapped = self._handlers[method] = self._wrap(method, handler)
         return wrapped
 
-    def _wrap(self, method: str, handler: Handler) -> Handler:
+    def _wrap(self, name: str, handler: Handler) -> Handler:
+        method, behavior = method_of(name, handler), behavior_of(handler)
         for layer in reversed(self._layers):
-            handler = layer.wrap(method, handler)
-        return handler
+            behavior = layer.wrap(method, behavior)
+        return rebuild(handler, behavior)
 
 
 async def _refuse(request: bytes, context: Context) -> bytes:

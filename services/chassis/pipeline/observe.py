@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
 
-from services.chassis.deadline import has_passed
+from services.chassis.deadline import remaining_seconds
 from services.chassis.metrics import CallMetrics
-from services.chassis.pipeline.layer import Context, Handler, behaviors, rebuild
+from services.chassis.pipeline.layer import Behavior, Context, Method
 
 CODES: Final[dict[object, grpc.StatusCode]] = {
     key: code for code in grpc.StatusCode for key in (code, code.value[0])
 }
 """By what `context.code()` may return: the code that was aborted with, as a member or as its number."""
+
+ARRIVAL_SECONDS: Final = 0.05
+ROUNDING: Final = 0.01
 
 
 class Observation:
@@ -27,44 +29,44 @@ class Observation:
         self._metrics = metrics
         self._on_end = on_end
 
-    def wrap(self, method: str, handler: Handler) -> Handler:
-        """Return `handler`, counted."""
-        inner_unary, inner_stream = behaviors(handler)
-        service, _, name = method.removeprefix("/").rpartition("/")
-        calls = self._metrics.of_method(
-            "server_stream" if handler.response_streaming else "unary", service, name
-        )
+    def wrap(self, method: Method, inner: Behavior) -> Behavior:
+        """Return `inner`, counted."""
+        service, _, name = method.name.removeprefix("/").rpartition("/")
+        calls = self._metrics.of_method("server_stream" if method.streams else "unary", service, name)
 
-        @contextmanager
-        def observed(context: Context) -> Iterator[None]:
+        async def observed(request: Any, context: Context) -> Any:
             began = time.perf_counter()
             code = grpc.StatusCode.OK
             calls.begin()
             try:
-                yield
+                return await inner(request, context)
             except BaseException as error:
-                code = _code(error, context)
+                code = _code(error, context, time.perf_counter() - began)
                 raise
             finally:
                 calls.end(code, time.perf_counter() - began)
                 self._on_end(code)
 
-        async def unary(request: Any, context: Context) -> Any:
-            with observed(context):
-                return await inner_unary(request, context)
-
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            with observed(context):
-                async for response in inner_stream(request, context):
-                    yield response
-
-        return rebuild(handler, unary, stream)
+        return observed
 
 
-def _code(error: BaseException, context: Context) -> grpc.StatusCode:
-    """Return the code that a call which raised `error` ends with, as the caller sees it."""
+def _code(error: BaseException, context: Context, seconds: float) -> grpc.StatusCode:
+    """Return the code that a call which raised `error` after `seconds` ends with, as the caller sees it."""
     if isinstance(error, grpc.aio.AbortError):
         return CODES.get(context.code(), grpc.StatusCode.UNKNOWN)
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return grpc.StatusCode.DEADLINE_EXCEEDED if has_passed(context) else grpc.StatusCode.CANCELLED
+    if isinstance(error, asyncio.CancelledError | grpc.aio.InternalError):
+        ran_out = _ran_out_of_time(context, seconds)
+        return grpc.StatusCode.DEADLINE_EXCEEDED if ran_out else grpc.StatusCode.CANCELLED
     return grpc.StatusCode.UNKNOWN
+
+
+def _ran_out_of_time(context: Context, seconds: float) -> bool:
+    """Say whether a caller that left after `seconds` did so because its time was over.
+
+    It leaves when it is over by its own clock, which here is a little before: a call takes time to arrive,
+    and gRPC sends timeouts rounded up to two or three digits.
+    """
+    remaining = remaining_seconds(context)
+    if remaining is None:
+        return False
+    return remaining <= ARRIVAL_SECONDS + ROUNDING * (seconds + remaining)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import grpc
 
 from services.chassis.errors import CODES, Explained, Relayed
-from services.chassis.pipeline.layer import Context, Handler, behaviors, rebuild
+from services.chassis.pipeline.layer import Behavior, Context, Method
 from services.chassis.status import Status, explained_status, internal_status
 
 SERVED_BY_KEY: Final = "inglenook-served-by"
@@ -35,38 +35,30 @@ class Translation:
     def __init__(self, identity: Callable[[], str]) -> None:
         self._identity = identity
 
-    def wrap(self, method: str, handler: Handler) -> Handler:
-        """Return `handler` with every exception translated."""
-        inner_unary, inner_stream = behaviors(handler)
+    def wrap(self, method: Method, inner: Behavior) -> Behavior:
+        """Return `inner` with every exception translated."""
 
-        async def unary(request: Any, context: Context) -> Any:
+        async def translated(request: Any, context: Context) -> Any:
             context.set_trailing_metadata(((SERVED_BY_KEY, self._identity()),))
             try:
-                return await inner_unary(request, context)
+                return await inner(request, context)
             except (Exception, asyncio.CancelledError) as error:
-                await self._fail(context, error, method)
+                await self._fail(context, error, method.name)
 
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            context.set_trailing_metadata(((SERVED_BY_KEY, self._identity()),))
-            try:
-                async for response in inner_stream(request, context):
-                    yield response
-            except (Exception, asyncio.CancelledError) as error:
-                await self._fail(context, error, method)
-
-        return rebuild(handler, unary, stream)
+        return translated
 
     async def _fail(self, context: Context, error: BaseException, method: str) -> NoReturn:
         """End the call with the status of `error`.
 
         A `CancelledError` means that the caller left only if this task was asked to cancel. Otherwise
         something inside was cancelled, and letting it escape would leave the caller hanging: grpc.aio
-        sends no status for it.
+        sends no status for it. An `InternalError` is gRPC's own: a response could not be written, and no
+        status can be sent either.
         """
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise error
-        if isinstance(error, grpc.aio.AbortError):
+        if isinstance(error, grpc.aio.AbortError | grpc.aio.InternalError):
             raise error
         if isinstance(error, Relayed):
             await context.abort(error.code, error.message, error.trailing_metadata)

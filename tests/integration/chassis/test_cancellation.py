@@ -11,7 +11,8 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
 from services.chassis.testing import settings
-from tests.support.handlers import LIMIT_SECONDS, Context, HandlerApplication, failure, served
+from tests.support.flood import Flood, Way
+from tests.support.handlers import LIMIT_SECONDS, Context, HandlerApplication, connected, failure, served
 from tests.support.polling import LONG_ENOUGH_SECONDS, until
 from tests.support.scraping import handled, total
 
@@ -131,28 +132,39 @@ async def test_passed_deadline_reaches_the_handler_and_is_counted_as_such(kind: 
     assert counted == {(method, "DEADLINE_EXCEEDED"): 1}
 
 
-async def test_stream_whose_caller_does_not_read_is_counted_when_it_is_cancelled() -> None:
-    """The handler stands at its `yield` then, where no CancelledError is raised."""
-    written = 0
-
-    async def flood(request: StringValue, context: Context) -> AsyncIterator[StringValue]:
-        nonlocal written
-        while True:
-            written += 1
-            yield StringValue(value="x" * 1_000_000)
-
-    async def full() -> bool:
-        before = written
-        await asyncio.sleep(0.05)
-        return written == before > 0
-
+@pytest.mark.parametrize("way", ["yields", "writes"])
+async def test_stream_whose_caller_does_not_read_is_counted_when_it_is_cancelled(way: Way) -> None:
+    """The handler waits for a response to be taken then, and for nothing of its own."""
+    flood = Flood()
     async with (
         asyncio.timeout(LIMIT_SECONDS),
-        served(HandlerApplication(stream=flood), settings(metrics=True)) as up,
+        served(flood.application(way), settings(metrics=True)) as up,
     ):
         call = up.client.stream()
-        await until(full)
+        await until(flood.is_stuck)
         call.cancel()
         counted = await until(lambda: handled(up.process))
         assert await total(up.process, IN_FLIGHT) == 0
     assert counted == {("Stream", "CANCELLED"): 1}
+
+
+@pytest.mark.parametrize("way", ["yields", "writes"])
+@pytest.mark.parametrize("leaves", ["cancels", "runs out of time", "hangs up"])
+async def test_cleanup_of_a_stream_runs_when_its_caller_leaves(way: Way, leaves: str) -> None:
+    """By the call's own task and before the call has ended: when it is counted, nothing is left behind."""
+    flood = Flood()
+    async with (
+        asyncio.timeout(LIMIT_SECONDS),
+        served(flood.application(way), settings(metrics=True)) as up,
+        connected(up.process.address) as caller,
+    ):
+        timeout = LONG_ENOUGH_SECONDS if leaves == "runs out of time" else LIMIT_SECONDS
+        call = caller.stream(timeout=timeout)
+        await until(flood.is_stuck)
+        if leaves == "cancels":
+            call.cancel()
+        elif leaves == "hangs up":
+            await caller.channel.close()
+        await until(lambda: handled(up.process))
+        assert flood.ended == 1
+        assert flood.in_their_own_tasks == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 
 import grpc
@@ -14,6 +15,7 @@ from services.chassis.testing import settings
 from services.config import Limits, Shutdown, Telemetry
 from tests.support.checking import check, next_status, watch
 from tests.support.collector import Collector, collecting
+from tests.support.flood import Flood, Way
 from tests.support.gate import Gate
 from tests.support.handlers import LIMIT_SECONDS, STREAM, UNARY, Context, HandlerApplication, failure, served
 from tests.support.polling import LONG_ENOUGH_SECONDS, until
@@ -67,7 +69,7 @@ async def test_span_of_a_refused_call_is_an_error_with_its_code() -> None:
 async def test_span_of_a_call_that_its_caller_gave_up_is_an_error_with_its_code(
     kind: str, code: grpc.StatusCode
 ) -> None:
-    """OpenTelemetry's interceptor alone takes every call that did not abort for a success."""
+    """Nothing aborts these calls, so nothing but their end tells of it."""
     gate = Gate()
     async with (
         asyncio.timeout(LIMIT_SECONDS),
@@ -86,6 +88,27 @@ async def test_span_of_a_call_that_its_caller_gave_up_is_an_error_with_its_code(
     assert (span.failed, span.code) == (True, code.value[0])
 
 
+@pytest.mark.parametrize("way", ["yields", "writes"])
+async def test_stream_cancelled_while_its_reader_is_slow_ends_its_span_as_cancelled(
+    way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The handler is stuck with a response that nobody takes; its span ends with it, in its own context."""
+    caplog.set_level(logging.WARNING)
+    flood = Flood()
+    async with (
+        asyncio.timeout(LIMIT_SECONDS),
+        collecting() as collector,
+        served(flood.application(way), traced(collector)) as up,
+    ):
+        call = up.client.stream()
+        await until(flood.is_stuck)
+        call.cancel()
+        await until(flood.has_ended)
+    (span,) = collector.spans
+    assert (span.name, span.failed, span.code) == (STREAM, True, grpc.StatusCode.CANCELLED.value[0])
+    assert caplog.records == []
+
+
 async def test_span_of_a_bug_is_an_error() -> None:
     """INTERNAL in the traces, as in the metrics and at the caller."""
 
@@ -101,14 +124,14 @@ async def test_span_of_a_bug_is_an_error() -> None:
 
 @pytest.mark.parametrize("method", ["/test.v1.TestService/Nothing", "/odd", "odd", "//odd", "/odd/"])
 async def test_unknown_method_is_refused_the_same_with_traces_as_without(method: str) -> None:
-    """OpenTelemetry's interceptor stands before everything of ours, so its errors would reach callers."""
+    """Spans come before everything else, so an error of theirs would reach callers."""
     async with collecting() as collector, served(chosen=traced(collector)) as up:
         failed = await failure(up.client.raw(method))
     assert (failed.code, failed.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_SERVED")
 
 
 async def test_health_and_reflection_are_not_traced() -> None:
-    """Probes would drown what matters, and OpenTelemetry's interceptor breaks watches."""
+    """Probes would drown what matters, and a watch lives as long as its channel."""
     async with collecting() as collector, served(chosen=traced(collector)) as up:
         await check(up.client.channel)
         call = watch(up.client.channel)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from services.chassis.main import main
+from services.chassis.main import EXIT_MISCONFIGURED, main
 from services.chassis.process import Application, Surroundings
-from services.config import ConfigurationFile
+from services.config import ConfigurationFile, load
 
 
 def never_built(surroundings: Surroundings, file: ConfigurationFile) -> Application:
     """Stand for an application that must not be built."""
     message = f"the command line was accepted: {surroundings} {file}"
     raise AssertionError(message)
+
+
+def test_only_a_service_that_needs_the_keys_of_providers_is_stopped_by_a_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key is given to the processes that use it, and the others do not ask for it."""
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    path = tmp_path / "inglenook.toml"
+    path.write_text('[providers.p]\ntype = "ollama"\napi_key = "env:SOME_KEY"\n', encoding="utf-8")
+    assert main("chat", never_built, ["--config", str(path)], keys=True) == EXIT_MISCONFIGURED
+    assert "providers.p.api_key: env:SOME_KEY is not set or empty" in capsys.readouterr().err
+    assert load(path).configuration.providers
 
 
 @pytest.mark.parametrize(
