@@ -1,0 +1,1 @@
+"""Google's Gemini API, https://ai.google.dev/api/generate-content."""
