@@ -13,12 +13,16 @@ class FakeContext:
     Attributes:
         status: What the call was aborted with: code, message, trailing metadata.
         trailing: Trailing metadata that was set.
+        written: Responses that were written.
+        refusal: Raised when a response is written.
     """
 
     def __init__(self, remaining_seconds: float | None = None) -> None:
         self._remaining = remaining_seconds
         self.status: tuple[grpc.StatusCode, str, Any] | None = None
         self.trailing: Any = ()
+        self.written: list[Any] = []
+        self.refusal: Exception | None = None
 
     def time_remaining(self) -> float | None:
         """Return how long the caller still waits."""
@@ -27,6 +31,12 @@ class FakeContext:
     def set_trailing_metadata(self, metadata: Any) -> None:
         """Remember it."""
         self.trailing = metadata
+
+    async def write(self, response: Any) -> None:
+        """Remember it, or fail as the test wants."""
+        if self.refusal is not None:
+            raise self.refusal
+        self.written.append(response)
 
     def code(self) -> grpc.StatusCode | None:
         """Return the code that the call was aborted with."""

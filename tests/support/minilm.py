@@ -9,7 +9,7 @@ from services.config import ConfigurationFile, load
 from tests.support.configuration import free_addresses
 
 SAMPLE: Final = Path(__file__).resolve().parents[2] / "inglenook.toml"
-ENGINES: Final = ("embed", "rerank", "nli")
+SERVICES: Final = ("embed", "rerank", "nli", "chat")
 
 ADDITION: Final = """
 [engine]
@@ -23,7 +23,7 @@ listen = "{router}"
 metrics_listen = "{metrics}"
 reflection = {reflection}
 """
-ENGINE: Final = """
+SERVICE: Final = """
 [backends.{name}]
 endpoints = ["{listen}"]
 
@@ -38,13 +38,13 @@ def write_sample_configuration(folder: Path, *, reflection: bool = True) -> Conf
 
     `reflection` is the router's.
     """
-    addresses = iter(free_addresses(2 + 2 * len(ENGINES)))
+    addresses = iter(free_addresses(2 + 2 * len(SERVICES)))
     text = SAMPLE.read_text(encoding="utf-8").replace('"dir:', f'"dir:{SAMPLE.parent}/')
     text += ADDITION.format(
         router=next(addresses), metrics=next(addresses), reflection=str(reflection).lower()
     )
-    for name in ENGINES:
-        text += ENGINE.format(name=name, listen=next(addresses), metrics=next(addresses))
+    for name in SERVICES:
+        text += SERVICE.format(name=name, listen=next(addresses), metrics=next(addresses))
     path = folder / SAMPLE.name
     path.write_text(text, encoding="utf-8")
     return load(path)
