@@ -23,7 +23,7 @@ from inglenook.model.v1 import (
 )
 
 from services.chassis.deadline import remaining_seconds
-from services.config import AnyModel, Capability
+from services.config import AnyModel, Capability, Model
 from services.router.capabilities import WIRE, wanted
 from services.router.delegate import Delegate
 from services.router.errors import UnknownModel
@@ -31,12 +31,17 @@ from services.router.replicas import describe_models, load_everywhere, unload_ev
 from services.router.route import Route
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+AboutModel: TypeAlias = GetModelRequest | LoadModelRequest | UnloadModelRequest | CountTokensRequest
 
-COUNT_TOKENS: Final = "/inglenook.model.v1.ModelService/CountTokens"
+METHOD: Final = "/inglenook.model.v1.ModelService/"
 
 
 class ModelServicer(ModelServiceServicer):
-    """Knows from the configuration which models there are, and asks their replicas how they are."""
+    """Knows from the configuration which models there are, and asks their replicas how they are.
+
+    A name `<provider>/<model>` that the configuration does not have may be a model that a provider has: the
+    chat service knows, and is asked as it is.
+    """
 
     def __init__(
         self,
@@ -59,43 +64,73 @@ class ModelServicer(ModelServiceServicer):
             for name, section in self._models.items()
             if section.capability in found
         ]
-        extra = [info for by_name in found.values() for info in by_name.values()]
+        # Replicas that serve several capabilities tell of all their models each time.
+        extra = [
+            info
+            for capability, by_name in found.items()
+            for info in by_name.values()
+            if info.capability == WIRE[capability]
+        ]
         return ListModelsResponse(models=[*models, *extra])
 
     async def GetModel(self, request: GetModelRequest, context: Context) -> GetModelResponse:
         """Describe one model."""
-        section = self._section(request.model)
+        if (section := self._models.get(request.model)) is None:
+            content = await self._discovered("GetModel", request, context)
+            return GetModelResponse.FromString(content)
         found = await describe_models(self._routes[section.capability], remaining_seconds(context))
         return GetModelResponse(model=found.get(request.model, _unheard(request.model, section)))
 
     async def LoadModel(self, request: LoadModelRequest, context: Context) -> LoadModelResponse:
         """Load a model on every replica that is reachable, and return once all of them have it."""
-        route = self._routes[self._section(request.model).capability]
+        if (section := self._models.get(request.model)) is None:
+            content = await self._discovered("LoadModel", request, context)
+            return LoadModelResponse.FromString(content)
+        route = self._routes[section.capability]
         return LoadModelResponse(model=await load_everywhere(route, request, remaining_seconds(context)))
 
     async def UnloadModel(self, request: UnloadModelRequest, context: Context) -> UnloadModelResponse:
         """Take a model out of memory on every replica that is reachable."""
-        route = self._routes[self._section(request.model).capability]
+        if (section := self._models.get(request.model)) is None:
+            content = await self._discovered("UnloadModel", request, context)
+            return UnloadModelResponse.FromString(content)
+        route = self._routes[section.capability]
         return UnloadModelResponse(model=await unload_everywhere(route, request, remaining_seconds(context)))
 
     async def CountTokens(self, request: CountTokensRequest, context: Context) -> CountTokensResponse:
         """Have any replica of the model's route count."""
-        delegate = self._delegates[self._section(request.model).capability]
-        content = await delegate.unary(COUNT_TOKENS, request.SerializeToString(), context)
+        if (section := self._models.get(request.model)) is None:
+            content = await self._discovered("CountTokens", request, context)
+        else:
+            content = await self._ask(section.capability, "CountTokens", request, context)
         return CountTokensResponse.FromString(content)
 
-    def _section(self, name: str) -> AnyModel:
-        if name not in self._models:
+    async def _discovered(self, method: str, request: AboutModel, context: Context) -> bytes:
+        """Have the chat service answer for a model that the configuration does not have.
+
+        Raises:
+            UnknownModel: There is none of that name.
+            Relayed: The chat service does not know it either, or answered with another error.
+            NoBackend: The chat service cannot be reached.
+        """
+        if "/" not in request.model or self._routes["chat"].pool is None:
             raise UnknownModel(self._models)
-        return self._models[name]
+        return await self._ask("chat", method, request, context)
+
+    async def _ask(self, capability: Capability, method: str, request: AboutModel, context: Context) -> bytes:
+        delegate = self._delegates[capability]
+        return await delegate.unary(METHOD + method, request.SerializeToString(), context)
 
 
 def _unheard(name: str, section: AnyModel) -> ModelInfo:
     """Describe a model of which no replica says anything."""
-    return ModelInfo(
+    info = ModelInfo(
         name=name,
         capability=WIRE[section.capability],
-        source=section.source,
-        revision=section.revision or "",
         state_detail="no replica that has it can be reached",
     )
+    if isinstance(section, Model):
+        info.source, info.revision = section.source, section.revision or ""
+    else:
+        info.targets.extend(section.targets)
+    return info

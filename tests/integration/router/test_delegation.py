@@ -12,6 +12,9 @@ from inglenook.common.v1 import Capability
 from inglenook.embed.v1 import EmbedRequest
 from inglenook.router.v1 import GetStatusRequest
 
+from services.chassis.errors import Explained
+from services.chassis.status import explained_status
+from services.chat.errors import UpstreamUnavailable
 from tests.support.backend import SERVED_BY, Context, FakeBackend, Held, refuse, serving
 from tests.support.polling import until
 from tests.support.routing import Routed, failed, routed
@@ -216,3 +219,23 @@ async def test_calls_that_a_dying_replica_held_are_made_again_however_many(tmp_p
         await dying.server.stop(0)
         held.released.set()
         assert [await call for call in calls] == [b"x"] * len(calls)
+
+
+async def test_what_a_backend_has_given_up_on_is_not_asked_for_again(tmp_path: Path) -> None:
+    """A service that has asked its providers several times says so, and the router believes it."""
+
+    async def give_up(content: bytes, context: Context) -> bytes:
+        del content
+        error = UpstreamUnavailable("no target answers")
+        assert isinstance(error, Explained)
+        status = explained_status(error)
+        await context.abort(status.code, status.message, status.trailing_metadata)
+        raise AssertionError
+
+    async with (
+        serving(FakeBackend(unary=give_up)) as fake,
+        routed(tmp_path, {"embed": [fake.address]}) as router,
+    ):
+        failure = await failed(router.embed.Embed(REQUEST, timeout=LIMIT_SECONDS))
+    assert failure.reason == "UPSTREAM_UNAVAILABLE"
+    assert len(fake.methods) == 1

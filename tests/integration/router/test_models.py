@@ -9,12 +9,13 @@ from typing import Any
 
 import grpc
 import pytest
-from inglenook.common.v1 import Capability, ModelState
+from inglenook.common.v1 import Capability, ModelInfo, ModelState
 from inglenook.embed.v1 import EmbedRequest
 from inglenook.model.v1 import (
     CountTokensRequest,
     GetModelRequest,
     ListModelsRequest,
+    ListModelsResponse,
     LoadModelRequest,
     UnloadModelRequest,
 )
@@ -98,6 +99,50 @@ async def test_a_model_of_which_nobody_says_anything_is_still_listed(
     assert model.state == ModelState.MODEL_STATE_UNSPECIFIED
     assert "reached" in model.state_detail
     assert (load.code, load.reason) == (grpc.StatusCode.UNAVAILABLE, "NO_BACKEND")
+
+
+REMOTE = (
+    '[models.talker]\ncapability = "chat"\ntargets = ["ollama/x", "ollama/y"]\n'
+    '[models.there]\ncapability = "embed"\ntargets = ["ollama/z"]\n'
+)
+
+
+async def test_a_model_of_providers_of_which_nobody_says_anything_is_listed_with_its_targets(
+    tmp_path: Path,
+) -> None:
+    """What the file says of it is known without anyone."""
+    nobody, nothing = free_addresses(2)
+    async with routed(tmp_path, {"chat": [nobody], "embed": [nothing]}, more=REMOTE) as router:
+        listed = await router.models.ListModels(ListModelsRequest(), timeout=LIMIT_SECONDS)
+        one = await router.models.GetModel(GetModelRequest(model="there"), timeout=LIMIT_SECONDS)
+    assert [(model.name, list(model.targets), model.source) for model in listed.models] == [
+        ("talker", ["ollama/x", "ollama/y"], ""),
+        ("there", ["ollama/z"], ""),
+    ]
+    assert one.model == listed.models[1]
+
+
+async def test_a_backend_behind_two_routes_has_its_models_listed_once(tmp_path: Path) -> None:
+    """The chat service tells of what it talks and what it embeds with, and of more than the file names."""
+    chat, embed = Capability.CAPABILITY_CHAT, Capability.CAPABILITY_EMBED
+    models = [
+        ModelInfo(name="talker", capability=chat, state=READY),
+        ModelInfo(name="there", capability=embed, state=READY),
+        ModelInfo(name="ollama/found", capability=chat, state=READY),
+    ]
+
+    async def tell(content: bytes, context: Any) -> bytes:
+        del content, context
+        return ListModelsResponse(models=models).SerializeToString()
+
+    async with serving(FakeBackend(unary=tell)) as backend:
+        routes = {"chat": [backend.address], "embed": [backend.address]}
+        async with routed(tmp_path, routes, more=REMOTE) as router:
+            listed = await router.models.ListModels(ListModelsRequest(), timeout=LIMIT_SECONDS)
+            wanted = ListModelsRequest(capability=embed)
+            embedding_ones = await router.models.ListModels(wanted, timeout=LIMIT_SECONDS)
+    assert list(listed.models) == models
+    assert list(embedding_ones.models) == [models[1]]
 
 
 async def test_a_replica_that_hangs_is_left_out_within_the_callers_time(
