@@ -22,3 +22,6 @@ SERVICES: Final[Mapping[Capability, str]] = {
 
 ENGINES: Final[tuple[Capability, ...]] = ("embed", "rerank", "nli")
 """Capabilities of models that run here; the service process of each has its name."""
+
+PROCESSES: Final[tuple[Capability, ...]] = (*ENGINES, "chat")
+"""Service processes behind the router, in the order in which they are started."""

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from services.chassis.health import LIVENESS, OVERALL
-from services.cli.capabilities import ENGINES, SERVICES
+from services.cli.capabilities import ENGINES, PROCESSES, SERVICES
 from services.cli.client import despair, serves
-from services.config import Capability, ConfigurationFile, environment, is_literal, split_address
+from services.config import Capability, ConfigurationFile, Model, environment, is_literal, split_address
 
 POLL_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 1.0
@@ -77,7 +77,7 @@ class Cluster:
         logs: Folder for their logs; None sends them to this process's standard error.
         arguments: Command-line arguments for each of them.
         variables: Environment variables to set for them.
-        children: The processes, engines first, the router last.
+        children: The processes, engines first, then chat, the router last.
     """
 
     file: ConfigurationFile
@@ -100,32 +100,60 @@ class Cluster:
     def start_all(self) -> None:
         """Start every service that there is work for, one process per endpoint on this host."""
         services: list[str] = []
-        for capability in ENGINES:
-            wakes = self.serves_from_the_start(capability)
-            endpoints = self.engine_endpoints(capability)
+        for name in PROCESSES:
+            wakes = self.serves_from_the_start(name)
+            endpoints = self.endpoints(name)
             for index, endpoint in enumerate(endpoints):
-                child = self.start(capability, endpoint, metrics=index == 0)
+                child = self.start(name, endpoint, metrics=index == 0)
                 child.health = child.health if wakes else (LIVENESS,)
             if endpoints and wakes:
-                services.append(SERVICES[capability])
+                services += [SERVICES[capability] for capability in self.capabilities_of(name)]
         router = self.start("router", self.file.configuration.services.router.listen)
         # A router that has not found its backends yet is of no use.
         router.health = (*services,) or router.health
 
-    def engine_endpoints(self, capability: Capability) -> Sequence[str]:
-        """Return where a service's replicas have to listen: the endpoints of its route on this host."""
+    def endpoints(self, name: Capability) -> Sequence[str]:
+        """Return where a service's replicas have to listen: the endpoints of its routes on this host."""
         configuration = self.file.configuration
-        if not any(model.capability == capability for model in configuration.models.values()):
-            return ()
-        names = configuration.routes.get(capability, ())
-        endpoints = [endpoint for name in names for endpoint in configuration.backend(name).endpoints]
-        return [endpoint for endpoint in endpoints if is_literal(split_address(endpoint)[0])]
+        backends = [
+            configuration.backend(backend)
+            for capability in self.capabilities_of(name)
+            for backend in configuration.routes[capability]
+        ]
+        endpoints = [endpoint for backend in backends for endpoint in backend.endpoints]
+        return [one for one in dict.fromkeys(endpoints) if is_literal(split_address(one)[0])]
 
-    def serves_from_the_start(self, capability: Capability) -> bool:
+    def capabilities_of(self, name: Capability) -> Sequence[Capability]:
+        """Return what a service answers for."""
+        return [capability for capability in SERVICES if self.service_for(capability) == name]
+
+    def service_for(self, capability: Capability) -> Capability | None:
+        """Return the service that a capability's route leads to; None without a route, or without a model."""
+        configuration = self.file.configuration
+        route = configuration.routes.get(capability)
+        run_here = {
+            isinstance(model, Model)
+            for model in configuration.models.values()
+            if model.capability == capability
+        }
+        if not route or not run_here:
+            return None
+        if True not in run_here:
+            return "chat"
+        # Some run here and others at providers: the route leads to one service only.
+        leads_to_chat = False in run_here and route in (("chat",), configuration.routes.get("chat"))
+        return "chat" if leads_to_chat else capability
+
+    def serves_from_the_start(self, name: Capability) -> bool:
         """Say whether a service answers calls before somebody has told it to load a model."""
         configuration = self.file.configuration
-        return configuration.engine.on_demand != "never" or any(
-            model.capability == capability and model.preload for model in configuration.models.values()
+        return (
+            name not in ENGINES
+            or configuration.engine.on_demand != "never"
+            or any(
+                isinstance(model, Model) and model.capability == name and model.preload
+                for model in configuration.models.values()
+            )
         )
 
     def start(self, name: str, listen: str, *, metrics: bool = True) -> Child:
@@ -192,7 +220,7 @@ class Cluster:
                 raise ClusterFailed(message)
 
     def stop(self) -> None:
-        """Stop the router, then the engines, each gently; what does not stop is killed."""
+        """Stop the router, then the others, each gently; what does not stop is killed."""
         for child in reversed(self.children):
             child.signal(signal.SIGCONT)  # one that was frozen could not stop
             child.signal(signal.SIGTERM)

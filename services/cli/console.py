@@ -115,7 +115,8 @@ def cell(text: str, length: int, *, wrap: bool = False) -> Text:
 
 
 def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False)
+    # No emoji: the name x:cloud before a colon would become a picture.
+    console = Console(stderr=stderr, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console

@@ -13,6 +13,7 @@ from services.version import VERSION
 environment.prepare_native_libraries()
 
 # Only now: importing the commands imports gRPC, which reads its environment once.
+from services.cli.commands.chat import chat  # noqa: E402
 from services.cli.commands.classify import classify  # noqa: E402
 from services.cli.commands.demo import demo  # noqa: E402
 from services.cli.commands.embed import embed  # noqa: E402
@@ -56,6 +57,7 @@ def options(
 
 app.command()(up)
 app.command()(status)
+app.command()(chat)
 app.command()(embed)
 app.command()(rerank)
 app.command()(nli)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
-from inglenook.common.v1 import Capability, ModelState, Pooling, Precision
+from inglenook.common.v1 import Capability, ModelState, Pooling, Precision, TargetState
 
 MINUTE: Final = 60
 
@@ -17,6 +17,14 @@ STATE_COLORS: Final = {
     ModelState.MODEL_STATE_LOADING: "yellow",
     ModelState.MODEL_STATE_UNLOADING: "yellow",
     ModelState.MODEL_STATE_FAILED: "red",
+}
+
+TARGET_STATE_COLORS: Final = {
+    TargetState.TARGET_STATE_HEALTHY: "green",
+    TargetState.TARGET_STATE_EJECTED: "red",
+    TargetState.TARGET_STATE_PROBING: "yellow",
+    TargetState.TARGET_STATE_COOLING: "yellow",
+    TargetState.TARGET_STATE_UNREACHABLE: "red",
 }
 
 
@@ -43,6 +51,12 @@ def pooling_word(value: Pooling.ValueType) -> str:
 def colored_state(value: ModelState.ValueType) -> str:
     """Return the word for a model's state as markup."""
     return f"[{STATE_COLORS.get(value, 'dim')}]{state_word(value)}[/]"
+
+
+def colored_target_state(value: TargetState.ValueType) -> str:
+    """Return the word for a target's state as markup; `unknown` if it is not set."""
+    word = _word(TargetState.Name, value, "TARGET_STATE_") or "unknown"
+    return f"[{TARGET_STATE_COLORS.get(value, 'dim')}]{word}[/]"
 
 
 def mebibytes(count: int) -> str:

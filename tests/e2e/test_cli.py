@@ -93,7 +93,7 @@ def test_demo_uses_the_router_that_answers(file: ConfigurationFile) -> None:
     scores = [one["similarity"] for one in document["embed"]["documents"]]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == 6
-    assert document["leftOut"] == ["rerank", "nli"]
+    assert document["leftOut"] == ["rerank", "nli", "chat"]
 
 
 def test_demo_starts_a_cluster_where_none_answers(tmp_path: Path, tiny_model: Path) -> None:

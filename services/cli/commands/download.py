@@ -18,7 +18,7 @@ from services.artifacts.hub import Snapshot, fetch
 from services.artifacts.hub_client import Transfer
 from services.cli.console import Output, table
 from services.cli.session import AsJson, ConfigPath, read_configuration
-from services.config import AnyModel, environment
+from services.config import LocalModel, Model, environment
 
 HUB = "hf:"
 MEGABYTE = 1_000_000
@@ -66,19 +66,25 @@ def download(names: Names = None, config: ConfigPath = None, as_json: AsJson = F
     if unknown:
         has = f"it has {', '.join(models)}" if models else "it has none"
         output.fail(f"{file.path} has no model {', '.join(unknown)}; {has}", unknown=unknown)
-    needs = _needs({name: models[name] for name in names} if names else models)
+    chosen = {name: models[name] for name in names} if names else models
+    with_files = {name: model for name, model in chosen.items() if isinstance(model, Model)}
+    for name in names or ():
+        if name not in with_files:
+            output.note(f"{escape(name)} has no files here: providers run it")
+    needs = _needs(with_files)
     if not names:
         needs = [need for need in needs if need.from_hub]
     origins = Origins(file.path.parent, environment.cache_directory(), file.configuration.hub)
     fetched, problems = _fetch_all(output, [need for need in needs if need.from_hub], origins)
     told = [_as_json(need, fetched.get(need), problems.get(need)) for need in needs]
-    output.show(_listed(needs, fetched, problems) if needs else f"no model of {file.path} comes from the hub")
+    nothing = "nothing to download" if names else f"no model of {file.path} comes from the hub"
+    output.show(_listed(needs, fetched, problems) if needs else nothing)
     if problems:
         output.fail("; ".join(f"{need.model}: {problem}" for need, problem in problems.items()), models=told)
     output.json({"models": told})
 
 
-def _needs(models: Mapping[str, AnyModel]) -> list[Need]:
+def _needs(models: Mapping[str, LocalModel]) -> list[Need]:
     needs = []
     for name, model in models.items():
         built = model.build or model.adapter is not None

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from inglenook.common.v1 import ModelInfo
+from inglenook.common.v1 import ModelInfo, TargetInfo
 from inglenook.model.v1 import GetModelRequest, GetModelResponse, ModelServiceStub
 from rich.markup import escape
 from rich.table import Table
@@ -18,6 +18,7 @@ from services.cli.session import TIMEOUT_SECONDS, AsJson, RouterAddress, Timeout
 from services.cli.words import (
     capability_word,
     colored_state,
+    colored_target_state,
     mebibytes,
     pooling_word,
     precision_word,
@@ -65,4 +66,20 @@ def _lines(model: ModelInfo) -> Iterator[tuple[str, str]]:
     yield "labels", escape(", ".join(model.labels))
     yield "memory", mebibytes(model.memory_bytes)
     yield "load time", span(seconds_of(model.load_time)) if model.HasField("load_time") else ""
-    yield "targets", escape(", ".join(model.targets))
+    if not model.target_infos:
+        yield "targets", escape(", ".join(model.targets))
+    for position, target in enumerate(model.target_infos):
+        yield "" if position else "targets", _target(target)
+
+
+def _target(target: TargetInfo) -> str:
+    """Return one line: `ollama/gemma3n:e2b healthy, 32,768 tokens, tools`."""
+    known = [
+        f"{target.context_length:,} tokens" if target.context_length else "",
+        *(name for name in ("tools", "images", "reasoning") if getattr(target, name)),
+        "JSON schema" if target.json_schema else "",
+        "paid" if target.paid else "",
+        escape(target.state_detail),
+    ]
+    name = escape(f"{target.provider}/{target.upstream_model}")
+    return ", ".join([f"{name} {colored_target_state(target.state)}", *filter(None, known)])

@@ -57,6 +57,8 @@ def load(
 ) -> None:
     """Load models, one after the other, and return once they answer calls.
 
+    There is nothing to do for a model that providers run.
+
     The first that fails ends the command; those before it stay loaded.
     """
     output = Output(as_json=as_json)
@@ -96,15 +98,22 @@ def _change_each(output: Output, client: Client, change: Change, names: Sequence
 
 
 def _change(client: Client, change: Change, name: str) -> tuple[ModelInfo, ModelInfo]:
-    """Return what is known of a model before and after it was changed."""
+    """Return what is known of a model before and after it was changed.
+
+    A model that providers run is left as it is: its memory is theirs.
+    """
     stub = ModelServiceStub(client.channel)
     before: ModelInfo = client.call(stub.GetModel, GetModelRequest(model=name)).message.model
+    if before.targets:
+        return before, before
     after: ModelInfo = client.call(getattr(stub, change.method), change.request(name)).message.model
     return before, after
 
 
 def _told(before: ModelInfo, after: ModelInfo, seconds: float) -> str:
     """Return one line: `minilm is ready (was available), after 3.1 s, 88 MiB`."""
+    if after.targets:
+        return f"{after.name} is left as it is: providers run it"
     was = state_word(before.state)
     earlier = "as before" if before.state == after.state else f"was {was}"
     memory = mebibytes(after.memory_bytes)

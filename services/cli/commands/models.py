@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from inglenook.common.v1 import Capability, ModelInfo
+from inglenook.common.v1 import Capability, ModelInfo, TargetInfo, TargetState
 from inglenook.model.v1 import ListModelsRequest, ListModelsResponse, ModelServiceStub
 from rich.markup import escape
 from rich.table import Table
@@ -17,7 +17,13 @@ from services.cli.commands.info import info
 from services.cli.commands.load import load, unload
 from services.cli.console import Output, as_dict, table
 from services.cli.session import TIMEOUT_SECONDS, AsJson, RouterAddress, Timeout, calling
-from services.cli.words import capability_word, colored_state, mebibytes, precision_word
+from services.cli.words import (
+    capability_word,
+    colored_state,
+    colored_target_state,
+    mebibytes,
+    precision_word,
+)
 
 models = typer.Typer(help="What the cluster can run.", no_args_is_help=True)
 
@@ -43,7 +49,7 @@ def list_models(
     timeout: Timeout = TIMEOUT_SECONDS,
     as_json: AsJson = False,
 ) -> None:
-    """List the models and how each of them is."""
+    """List the models and how each of them is, with the targets of those that providers run."""
     output = Output(as_json=as_json)
     wanted = Capability.Value(f"CAPABILITY_{capability.name if capability else 'UNSPECIFIED'}")
     with calling(output, router, timeout, "asking for models") as client:
@@ -65,6 +71,7 @@ def _listed(infos: Iterable[ModelInfo]) -> Table:
         "MODEL", "CAPABILITY", "STATE", ">DIMENSIONS", ">MAX TOKENS", "PRECISION", ">MEMORY", "SOURCE"
     )
     for one in infos:
+        targets = _remarkable(one)
         made.add_row(
             one.name,
             capability_word(one.capability),
@@ -73,8 +80,22 @@ def _listed(infos: Iterable[ModelInfo]) -> Table:
             str(one.max_input_tokens or ""),
             precision_word(one.precision),
             mebibytes(one.memory_bytes),
-            escape(one.source),
+            "" if targets else escape(one.source or ", ".join(one.targets)),
         )
-        if one.state_detail:
+        for target in targets:
+            made.add_row("", "", colored_target_state(target.state), *[""] * 4, _target(target))
+        if one.state_detail and not targets:
             made.add_row("", "", f"[dim]{escape(one.state_detail)}[/]")
     return made
+
+
+def _remarkable(model: ModelInfo) -> Sequence[TargetInfo]:
+    """Return the targets that have lines of their own: all, unless there is but one and that is fine."""
+    infos = model.target_infos
+    alone_and_fine = [target.state for target in infos] == [TargetState.TARGET_STATE_HEALTHY]
+    return () if alone_and_fine else infos
+
+
+def _target(target: TargetInfo) -> str:
+    name = escape(f"{target.provider}/{target.upstream_model}")
+    return f"{name}  [dim]{escape(target.state_detail)}[/]" if target.state_detail else name

@@ -66,7 +66,7 @@ def _only_model(output: Output, client: Client) -> str:
 
 def _has_tokenizer(model: ModelInfo) -> bool:
     """Say whether tokens can be counted: models that run here have a tokenizer, those of providers do not."""
-    return capability_word(model.capability) in ENGINES
+    return capability_word(model.capability) in ENGINES and not model.targets
 
 
 def _counts(inputs: list[str], counted: CountTokensResponse) -> Table:

@@ -10,7 +10,7 @@ import pytest
 from inglenook.common.v1 import ModelInfo, ModelState
 from inglenook.model.v1 import ListModelsRequest, ListModelsResponse
 
-from services.cli.capabilities import ENGINES, SERVICES
+from services.cli.capabilities import ENGINES, PROCESSES, SERVICES
 from services.cli.cluster import Child, Cluster
 from services.config import load
 from tests.support.configuration import free_addresses
@@ -19,6 +19,8 @@ from tests.unit.cli.canned import CannedRouter, serving_only
 FAILED = ModelState.MODEL_STATE_FAILED
 LOADING = ModelState.MODEL_STATE_LOADING
 READY = ModelState.MODEL_STATE_READY
+
+EMBED, CHAT = "127.0.0.1:50053", "127.0.0.1:50052"
 
 MODELS = """
 [models.small]
@@ -39,6 +41,12 @@ rerank = ["twins"]
 nli = ["nli"]
 """
 
+EMBEDDERS_AND_TALKER = {
+    "here": 'capability = "embed"\nsource = "dir:x"',
+    "there": 'capability = "embed"\ntargets = ["ollama/x"]',
+    "talker": 'capability = "chat"\ntargets = ["ollama/x"]',
+}
+
 
 def cluster(folder: Path, text: str) -> Cluster:
     """Return a cluster of which nothing runs."""
@@ -50,17 +58,53 @@ def cluster(folder: Path, text: str) -> Cluster:
 def test_a_service_runs_wherever_its_route_leads_on_this_host(tmp_path: Path) -> None:
     """Each capability with a model and a route gets a process per endpoint; one without a model gets none."""
     wanted = cluster(tmp_path, MODELS)
-    assert {capability: list(wanted.engine_endpoints(capability)) for capability in ENGINES} == {
+    assert {name: list(wanted.endpoints(name)) for name in PROCESSES} == {
         "embed": ["127.0.0.1:50053"],
         "rerank": ["127.0.0.1:6001", "127.0.0.1:6002"],
         "nli": [],
+        "chat": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("models", "route", "places", "answers"),
+    [
+        ("there talker", "chat", ([], [CHAT]), ["chat", "embed"]),
+        ("there", "chat", ([], [CHAT]), ["embed"]),
+        ("there talker", "embed", ([], [CHAT, EMBED]), ["chat", "embed"]),
+        ("here talker", "embed", ([EMBED], [CHAT]), ["chat"]),
+        ("here there talker", "embed", ([EMBED], [CHAT]), ["chat"]),
+        ("here there talker", "chat", ([], [CHAT]), ["chat", "embed"]),
+        ("here there", "embed", ([EMBED], []), []),
+    ],
+)
+def test_chat_runs_wherever_a_route_leads_whose_models_providers_run(
+    tmp_path: Path, models: str, route: str, places: tuple[list[str], list[str]], answers: list[str]
+) -> None:
+    """An embedding model may run here or at providers, and the route of embed leads to one of the two."""
+    tables = [f"[models.{name}]\n{EMBEDDERS_AND_TALKER[name]}\n" for name in models.split()]
+    wanted = cluster(tmp_path, "".join([*tables, f'[routes]\nchat = ["chat"]\nembed = ["{route}"]\n']))
+    assert (wanted.endpoints("embed"), wanted.endpoints("chat")) == places
+    assert wanted.capabilities_of("chat") == answers
+
+
+def test_models_of_providers_without_a_route_start_nothing(tmp_path: Path) -> None:
+    """As for models that run here: nobody could reach them through the router."""
+    wanted = cluster(tmp_path, '[models.talker]\ncapability = "chat"\ntargets = ["ollama/x"]\n')
+    assert [list(wanted.endpoints(name)) for name in PROCESSES] == [[]] * len(PROCESSES)
+
+
+def test_chat_is_waited_for_whatever_becomes_of_models(tmp_path: Path) -> None:
+    """Its models are in no memory of ours: it serves from the start, and no failed load ends the wait."""
+    text = '[models.talker]\ncapability = "chat"\ntargets = ["ollama/x"]\n[engine]\non_demand = "never"\n'
+    assert cluster(tmp_path, text).serves_from_the_start("chat")
+    assert "chat" not in ENGINES
 
 
 def test_replicas_that_somebody_else_runs_are_not_started(tmp_path: Path) -> None:
     """A DNS name stands for processes on other machines."""
     remote = MODELS.replace('["127.0.0.1:6001", "127.0.0.1:6002"]', '["rerank.example:6001"]')
-    assert list(cluster(tmp_path, remote).engine_endpoints("rerank")) == []
+    assert list(cluster(tmp_path, remote).endpoints("rerank")) == []
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,18 @@ def test_errors_for_people_go_to_standard_error(capsys: pytest.CaptureFixture[st
     assert "inputs[3] must not be empty" in written.err
 
 
+def test_a_name_between_colons_does_not_become_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    """Models are called x:cloud, and a colon often follows."""
+    output = Output(as_json=False)
+    made = table("NAME")
+    made.add_row("ollama/x:cloud: 1")
+    output.show(made, "ollama/x:cloud: 2")
+    with pytest.raises(typer.Exit):
+        output.fail("ollama/x:cloud: 3")
+    written = capsys.readouterr()
+    assert [text.count("ollama/x:cloud: ") for text in written] == [2, 1]
+
+
 def test_errors_for_programs_are_the_json_document(capsys: pytest.CaptureFixture[str]) -> None:
     """A program finds the error where it would have found the answer."""
     with pytest.raises(typer.Exit):

@@ -85,7 +85,7 @@ def test_demo_as_json_is_one_document_with_a_part_for_each(router: CannedRouter,
     """A program can check every answer of the demo, and knows who gave it."""
     document = json.loads(demo(router, tmp_path, "--json", models=MODELS).stdout)
     assert set(document) == {"router", "embed", "rerank", "infer", "classify", "leftOut"}
-    assert document["leftOut"] == []
+    assert document["leftOut"] == ["chat"]
     scores = [one["similarity"] for one in document["embed"]["documents"]]
     assert scores == sorted(scores, reverse=True)
     assert len(scores) == len(DOCUMENTS)
@@ -107,7 +107,7 @@ def test_what_there_is_no_model_for_is_left_out_with_a_line(router: CannedRouter
     assert "infer and classify: left out, inglenook.toml routes no nli model" in done.stdout
     assert {type(request) for request in router.requests} == {EmbedRequest}
     document = json.loads(demo(router, tmp_path, "--json", models={"small": "embed"}).stdout)
-    assert document["leftOut"] == ["rerank", "nli"]
+    assert document["leftOut"] == ["rerank", "nli", "chat"]
 
 
 def test_of_several_models_the_first_of_the_file_is_shown(router: CannedRouter, tmp_path: Path) -> None:

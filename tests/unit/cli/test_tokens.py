@@ -45,8 +45,9 @@ def test_texts_that_are_too_long_are_marked(router: CannedRouter) -> None:
 
 
 def test_the_only_model_with_a_tokenizer_needs_no_name(router: CannedRouter) -> None:
-    """The contract wants a name here; the tool finds it out, and leaves chat models aside."""
-    has(router, CHAT, EMBED)
+    """The contract wants a name here; the tool finds it out, and leaves models of providers aside."""
+    remote = ModelInfo(name="there", capability=Capability.CAPABILITY_EMBED, targets=["ollama/x"])
+    has(router, CHAT, EMBED, remote)
     document = router.document("tokens", given="one\none two\n")
     assert document == {"tokenCounts": [1, 2], "maxInputTokens": 3, "model": "small", "servedBy": SERVED_BY}
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from inglenook.common.v1 import Truncation
 
 from services.cli.client import CallFailed, Client, connect, router_address, serves
 from services.cli.cluster import Cluster, ClusterFailed
 from services.cli.commands.demo import steps, telling
+from services.cli.commands.demo.talking import chat
 from services.cli.commands.up import START_SECONDS
 from services.cli.console import EXIT_MISCONFIGURED, Output
-from services.cli.session import TIMEOUT_SECONDS, AsJson, ConfigPath, fail_with, read_configuration
-from services.config import Capability, Configuration, ConfigurationFile
+from services.cli.session import (
+    TIMEOUT_SECONDS,
+    AsJson,
+    ConfigPath,
+    Timeout,
+    fail_with,
+    read_configuration,
+)
+from services.config import Capability, Configuration, ConfigurationFile, RemoteEmbedModel
 
 Step = TypeVar("Step")
 
@@ -22,12 +33,15 @@ SHOWN: Final[tuple[tuple[Capability, str], ...]] = (
     ("embed", "embed"),
     ("rerank", "rerank"),
     ("nli", "infer and classify"),
+    ("chat", "chat"),
 )
 """The capabilities that the demo shows, and what it calls the showing of each."""
 
 
-def demo(config: ConfigPath = None, as_json: AsJson = False) -> None:
-    """Show on everyday texts what the cluster can do: embed, rerank, infer and classify.
+def demo(config: ConfigPath = None, timeout: Timeout = TIMEOUT_SECONDS, as_json: AsJson = False) -> None:
+    """Show on everyday texts what the cluster can do: embed, rerank, infer and classify, and chat.
+
+    Without an Ollama, or anything else to chat with, it says what to install.
 
     Uses the router that the configuration names if it answers; else starts a cluster for the time being.
     """
@@ -39,8 +53,8 @@ def demo(config: ConfigPath = None, as_json: AsJson = False) -> None:
         with _a_cluster(output, file, address) as whose:
             router = f"{address} ({whose})"
             output.show(f"router     {router}")
-            with connect(address, TIMEOUT_SECONDS) as client:
-                told = _show(output, client, models)
+            with connect(address, timeout) as client:
+                told = _show(output, client, file.configuration, models)
     except ClusterFailed as error:
         output.fail(str(error))
     except CallFailed as error:
@@ -63,7 +77,9 @@ def _models(output: Output, configuration: Configuration) -> dict[Capability, st
     return models
 
 
-def _show(output: Output, client: Client, models: dict[Capability, str]) -> dict[str, Any]:
+def _show(
+    output: Output, client: Client, configuration: Configuration, models: dict[Capability, str]
+) -> dict[str, Any]:
     """Do the steps that there are models for, and tell each at once."""
 
     def done(doing: str, step: Callable[[Client, str], Step], model: str) -> Step:
@@ -72,12 +88,16 @@ def _show(output: Output, client: Client, models: dict[Capability, str]) -> dict
 
     told: dict[str, Any] = {}
     if model := models.get("embed"):
-        told["embed"] = telling.tell_embedded(output, done("embedding", steps.embed, model))
+        remote = isinstance(configuration.models[model], RemoteEmbedModel)
+        step = partial(steps.embed, truncation=Truncation.TRUNCATION_NONE) if remote else steps.embed
+        told["embed"] = telling.tell_embedded(output, done("embedding", step, model))
     if model := models.get("rerank"):
         told["rerank"] = telling.tell_reranked(output, done("reranking", steps.rerank, model))
     if model := models.get("nli"):
         told["infer"] = telling.tell_inferred(output, done("judging", steps.infer, model))
         told["classify"] = telling.tell_classified(output, done("classifying", steps.classify, model))
+    if "chat" in models:
+        told["chat"] = chat(output, client, configuration)
     return told
 
 

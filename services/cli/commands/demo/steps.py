@@ -57,12 +57,15 @@ class Classified:
     answer: Answer[ClassifyResponse]
 
 
-def embed(client: Client, model: str) -> Embedded:
-    """Embed the query and the documents, and rank the documents by similarity."""
+def embed(client: Client, model: str, truncation: Truncation.ValueType = CUT) -> Embedded:
+    """Embed the query and the documents, and rank the documents by similarity.
+
+    A model that providers run needs `TRUNCATION_NONE`: nothing is cut for it.
+    """
     method = EmbedServiceStub(client.channel).Embed
 
     def ask(texts: Sequence[str], input_type: InputType.ValueType) -> Answer[EmbedResponse]:
-        request = EmbedRequest(model=model, inputs=texts, input_type=input_type, truncation=CUT)
+        request = EmbedRequest(model=model, inputs=texts, input_type=input_type, truncation=truncation)
         return client.call(method, request)
 
     query = ask([QUERY], InputType.INPUT_TYPE_QUERY)

@@ -19,12 +19,17 @@ from services.cli.texts import SHOWN_CHARACTERS
 from services.cli.words import seconds_of
 
 
+def head(output: Output, name: str, doing: str) -> None:
+    """Show what a step is about."""
+    output.show("", f"[bold]{name}[/]  {doing}", "")
+
+
 def tell_embedded(output: Output, step: Embedded) -> dict[str, Any]:
     """Show the documents by similarity; return the same for programs."""
     made = table(">SIMILARITY", "DOCUMENT")
     for score, text in step.order:
         made.add_row(f"{score:.3f}", cell(text, SHOWN_CHARACTERS))
-    _head(output, "embed", f"documents whose meaning is near: {QUERY}")
+    head(output, "embed", f"documents whose meaning is near: {QUERY}")
     output.show(made, "", f"query      {summary(step.query)}", f"documents  {summary(step.documents)}")
     return {
         "query": {"text": QUERY, **_how(step.query)},
@@ -36,30 +41,26 @@ def tell_embedded(output: Output, step: Embedded) -> dict[str, Any]:
 def tell_reranked(output: Output, step: Reranked) -> dict[str, Any]:
     """Show the best documents; return the same for programs."""
     best = f"the {step.request.top_n} best of {len(CANDIDATES)} answers to: {step.request.query}"
-    _head(output, "rerank", best)
+    head(output, "rerank", best)
     output.show(ranking(step.request, step.answer.message), "", summary(step.answer))
     return _exchange(step.request, step.answer)
 
 
 def tell_inferred(output: Output, step: Inferred) -> dict[str, Any]:
     """Show the probabilities for each pair; return the same for programs."""
-    _head(output, "infer", "does the hypothesis follow from the premise?")
+    head(output, "infer", "does the hypothesis follow from the premise?")
     output.show(judgements(step.request, step.answer.message), "", summary(step.answer))
     return _exchange(step.request, step.answer)
 
 
 def tell_classified(output: Output, steps: Sequence[Classified]) -> list[dict[str, Any]]:
     """Show the labels of each text; return the same for programs."""
-    _head(output, "classify", "which of the labels fits the text?")
+    head(output, "classify", "which of the labels fits the text?")
     for step in steps:
         output.show(labelled(step.request, step.answer.message), "", summary(step.answer))
         if step is not steps[-1]:
             output.show("")
     return [_exchange(step.request, step.answer) for step in steps]
-
-
-def _head(output: Output, name: str, doing: str) -> None:
-    output.show("", f"[bold]{name}[/]  {doing}", "")
 
 
 def _exchange(request: Message, answer: Answer[Computed]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from typing import Final, NamedTuple
 
 QUERY: Final = "How do I keep a fire going through the night?"
 
+QUESTION: Final = f"{QUERY} Answer in two sentences."
+"""To be answered by a chat model."""
+
 DOCUMENTS: Final = (
     "Bank the embers with ash before you go to bed, and they will still glow in the morning.",
     "Hardwood burns slowly: a thick oak log at the back of the hearth lasts for hours.",
