@@ -43,6 +43,10 @@ adapter_revision = "{commit}"
 capability = "embed"
 source = "dir:here"
 
+[models.talker]
+capability = "chat"
+targets = ["ollama/x"]
+
 [models.gone]
 capability = "nli"
 source = "hf:org/gone"
@@ -93,6 +97,15 @@ def test_named_models_are_downloaded_and_shown(run: Run, tmp_path: Path) -> None
     assert (snapshot / "model.safetensors").read_bytes() == WEIGHTS
 
 
+def test_model_that_providers_run_has_nothing_to_download(run: Run) -> None:
+    """Naming it is no mistake: the others that were named are downloaded."""
+    ran = run("talker")
+    assert (ran.returncode, ran.stdout) == (0, "nothing to download\n")
+    assert ran.stderr == "talker has no files here: providers run it\n"
+    both = run("talker", "folder", "--json")
+    assert [one["model"] for one in read(both)["models"]] == ["folder"]
+
+
 def test_programs_get_folders_sizes_and_hashes(run: Run, hub: HubServer, tmp_path: Path) -> None:
     """A model with an adapter needs two repositories."""
     ran = run("second", "--json")
@@ -138,7 +151,7 @@ def test_unknown_name_lists_those_that_there_are(run: Run, hub: HubServer) -> No
     error = read(ran)["error"]
     assert ran.returncode == 1
     assert error["unknown"] == ["secnod"]
-    assert error["message"].endswith("has no model secnod; it has first, second, folder, gone")
+    assert error["message"].endswith("has no model secnod; it has first, second, folder, talker, gone")
     assert hub.seen == []
 
 

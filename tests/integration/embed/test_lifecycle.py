@@ -228,6 +228,26 @@ async def test_model_of_another_capability_is_not_mistaken_for_an_unknown_one(
     assert [one.name for one in listed.models] == ["tiny"]
 
 
+async def test_model_that_providers_run_is_not_mistaken_for_one_of_the_engine(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """It is neither listed nor loaded here, and a call for it says which service to ask."""
+    remote = (
+        '[models.there]\ncapability = "embed"\ntargets = ["ollama/x"]\n'
+        '[models.talker]\ncapability = "chat"\ntargets = ["ollama/x"]\n'
+    )
+    async with embedding(tmp_path, model_section("tiny", tiny_model) + remote) as engine:
+        told = await engine.refusal(EmbedRequest(model="there", inputs=["a"]))
+        talker = await engine.refusal(EmbedRequest(model="talker", inputs=["a"]))
+        only = await engine.ask(EmbedRequest(inputs=["a"]))
+        listed = await engine.models.ListModels(ListModelsRequest(), timeout=LIMIT_SECONDS)
+    assert (told.code, told.reason) == (grpc.StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
+    assert "run by providers: the chat service answers for it" in told.message
+    assert (talker.reason, talker.metadata["capability"]) == ("WRONG_CAPABILITY", "chat")
+    assert only.model == "tiny"
+    assert [one.name for one in listed.models] == ["tiny"]
+
+
 async def test_every_method_of_the_model_service_names_the_models_that_exist(
     tmp_path: Path, tiny_model: Path
 ) -> None:
