@@ -15,14 +15,15 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, Self
 
 import httpx2
 
 from services.chat.providers.dialect import Outgoing, json_array, json_object
 from services.chat.providers.errors import MESSAGES, ErrorResponse
 from services.chat.providers.failure import DO_NOT_RETRY, Failure, FailureKind, Told
-from services.config import Secret
+from services.config import AnyProvider, Secret
 from services.version import VERSION
 
 MAX_ERROR_BYTES: Final = 64 * 1024
@@ -58,6 +59,25 @@ class Access:
     max_concurrent_requests: int
     max_waiting_requests: int
     uses_proxies: bool
+
+    @classmethod
+    def of(
+        cls,
+        section: AnyProvider,
+        url: str,
+        secret_headers: Mapping[str, tuple[str, Secret]],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
+        """Return the way to a provider at `url`, with what the configuration says besides."""
+        return cls(
+            url=url.rstrip("/"),
+            secret_headers=secret_headers,
+            headers=headers,
+            connect_timeout_seconds=section.connect_timeout_seconds,
+            max_concurrent_requests=section.max_concurrent_requests,
+            max_waiting_requests=section.max_waiting_requests,
+            uses_proxies=section.tier != "local",
+        )
 
 
 class Connection:

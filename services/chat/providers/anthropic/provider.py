@@ -29,15 +29,8 @@ class AnthropicProvider(Provider):
     """
 
     def __init__(self, name: str, section: Section) -> None:
-        access = Access(
-            url=section.url.rstrip("/"),
-            secret_headers={"x-api-key": ("", resolve(section.api_key))},
-            headers={"anthropic-version": VERSION},
-            connect_timeout_seconds=section.connect_timeout_seconds,
-            max_concurrent_requests=section.max_concurrent_requests,
-            max_waiting_requests=section.max_waiting_requests,
-            uses_proxies=True,
-        )
+        keys = {"x-api-key": ("", resolve(section.api_key))}
+        access = Access.of(section, section.url, keys, {"anthropic-version": VERSION})
         super().__init__(name, section, Connection(access), AnthropicDialect())
 
     def price_provider(self, upstream_model: str) -> str:

@@ -27,15 +27,8 @@ class GeminiProvider(Provider):
     """
 
     def __init__(self, name: str, section: Section) -> None:
-        access = Access(
-            url=section.url.rstrip("/"),
-            secret_headers={"x-goog-api-key": ("", resolve(section.api_key))},
-            headers={},
-            connect_timeout_seconds=section.connect_timeout_seconds,
-            max_concurrent_requests=section.max_concurrent_requests,
-            max_waiting_requests=section.max_waiting_requests,
-            uses_proxies=True,
-        )
+        keys = {"x-goog-api-key": ("", resolve(section.api_key))}
+        access = Access.of(section, section.url, keys)
         super().__init__(name, section, Connection(access), GeminiDialect())
 
     def price_provider(self, upstream_model: str) -> str:

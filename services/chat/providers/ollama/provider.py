@@ -161,15 +161,7 @@ class OllamaProvider(Provider):
 
 def _access(section: Section) -> Access:
     keys = {} if section.api_key is None else {"authorization": ("Bearer ", resolve(section.api_key))}
-    return Access(
-        url=section.url.rstrip("/"),
-        secret_headers=keys,
-        headers={},
-        connect_timeout_seconds=section.connect_timeout_seconds,
-        max_concurrent_requests=section.max_concurrent_requests,
-        max_waiting_requests=section.max_waiting_requests,
-        uses_proxies=section.tier != LOCAL,
-    )
+    return Access.of(section, section.url, keys)
 
 
 def _keep_alive(text: str | None) -> KeepAlive | None:

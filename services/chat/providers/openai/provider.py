@@ -20,7 +20,7 @@ from services.chat.providers.openai.embeddings import (
 )
 from services.chat.providers.openai.errors import reported_failure
 from services.chat.providers.openai.sheets import SHEETS
-from services.chat.providers.provider import LOCAL, Embeddings, Provider
+from services.chat.providers.provider import Embeddings, Provider
 from services.config import CloudflareProvider, CompatibleProvider, HostedProvider, resolve
 
 MODELS_PATH: Final = "/models"
@@ -48,15 +48,7 @@ class OpenAiProvider(Provider):
     def __init__(self, name: str, section: Section) -> None:
         self._sheet = SHEETS[section.type]
         keys = {} if section.api_key is None else {"authorization": ("Bearer ", resolve(section.api_key))}
-        access = Access(
-            url=base_url(section),
-            secret_headers=keys,
-            headers={},
-            connect_timeout_seconds=section.connect_timeout_seconds,
-            max_concurrent_requests=section.max_concurrent_requests,
-            max_waiting_requests=section.max_waiting_requests,
-            uses_proxies=section.tier != LOCAL,
-        )
+        access = Access.of(section, base_url(section), keys)
         super().__init__(name, section, Connection(access), OpenAiDialect(self._sheet))
 
     def price_provider(self, upstream_model: str) -> str:
