@@ -32,7 +32,7 @@ WAYS: Final[Mapping[str, Way]] = {
 }
 
 MOST_TIMES: Final = 6
-SLACK_SECONDS: Final = 0.3
+SLACK_SECONDS: Final = 1.0
 """How much later than due something may be on a busy machine."""
 
 

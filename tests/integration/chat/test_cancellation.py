@@ -17,6 +17,7 @@ from tests.support.fault_actions import answer, head, opening, refuse, stall, to
 from tests.support.fault_blackhole import Blackhole, blackhole
 from tests.support.fault_chat import LIMIT_SECONDS, Plot, Stage, chat, question, staged
 from tests.support.fault_server import Script
+from tests.support.lag import measured_lag
 from tests.support.polling import until
 
 FELT_SECONDS: Final = 0.25
@@ -97,9 +98,10 @@ async def test_cancelled_call_closes_the_connection_upstream(
     async with staged(tmp_path, Plot((script,), (answer(WORDS),), kind=kind)) as stage:
         call = begin(stage, method)
         await until(reached(stage, script))
-        left_at = time.monotonic()
-        call.cancel()
-        assert await closed_at(stage) - left_at < FELT_SECONDS
+        async with measured_lag() as lag:
+            left_at = time.monotonic()
+            call.cancel()
+            assert await closed_at(stage) - left_at < FELT_SECONDS + lag.seconds
         await assert_nobody_is_asked_any_more(stage, 1)
 
 
@@ -110,10 +112,11 @@ async def test_passed_deadline_closes_the_connection_upstream(
 ) -> None:
     """The caller's deadline holds for the attempt, too, and no other target is asked after it."""
     async with staged(tmp_path, Plot((PHASES[phase],), (answer(WORDS),))) as stage:
-        began_at = time.monotonic()
-        call = begin(stage, method, timeout=DEADLINE_SECONDS)
-        assert await ended(call) is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert await closed_at(stage) - began_at < DEADLINE_SECONDS + FELT_SECONDS
+        async with measured_lag() as lag:
+            began_at = time.monotonic()
+            call = begin(stage, method, timeout=DEADLINE_SECONDS)
+            assert await ended(call) is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert await closed_at(stage) - began_at < DEADLINE_SECONDS + FELT_SECONDS + lag.seconds
         await assert_nobody_is_asked_any_more(stage, 1)
 
 
@@ -122,11 +125,11 @@ async def test_total_time_of_a_model_ends_a_call_like_a_deadline(method: str, tm
     """Tokens that keep coming do not make a call longer than the configuration allows."""
     plot = Plot((PHASES["while tokens come"],), model="total_timeout_seconds = 0.5")
     async with staged(tmp_path, plot) as stage:
-        began_at = time.monotonic()
-        call = begin(stage, method)
         wanted = grpc.StatusCode.DATA_LOSS if method == "Chat" else grpc.StatusCode.UNAVAILABLE
-        assert await ended(call) is wanted
-        assert await closed_at(stage) - began_at < 0.5 + FELT_SECONDS
+        async with measured_lag() as lag:
+            began_at = time.monotonic()
+            assert await ended(begin(stage, method)) is wanted
+            assert await closed_at(stage) - began_at < 0.5 + FELT_SECONDS + lag.seconds
 
 
 @pytest.mark.parametrize("by", ["cancel", "deadline"])
@@ -161,7 +164,7 @@ async def test_call_that_leaves_gives_up_connecting(
     method: str, by: str, nowhere: Blackhole, tmp_path: Path
 ) -> None:
     """The socket is closed in time, and the other target is not asked."""
-    async with staged(tmp_path, Plot((), (answer(WORDS),), url=nowhere.url)) as stage:
+    async with staged(tmp_path, Plot((), (answer(WORDS),), url=nowhere.url)) as stage, measured_lag() as lag:
         began_at = time.monotonic()
         call = begin(stage, method, timeout=DEADLINE_SECONDS if by == "deadline" else LIMIT_SECONDS)
         await until(connecting(nowhere))
@@ -170,7 +173,7 @@ async def test_call_that_leaves_gives_up_connecting(
             call.cancel()
         await ended(call)
         await until(connecting(nowhere, no=True))
-        assert time.monotonic() - began_at < DEADLINE_SECONDS + FELT_SECONDS
+        assert time.monotonic() - began_at < DEADLINE_SECONDS + FELT_SECONDS + lag.seconds
         await assert_nobody_is_asked_any_more(stage, 0)
 
 
