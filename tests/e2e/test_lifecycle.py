@@ -68,6 +68,7 @@ async def pair(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> As
     slow = write_model(folder / "slow", shape=SLOW)
     models += describe_model("embed", "slow", slow, "preload = false")
     async with staged_from(write_cluster(folder, models, {"embed": 2})) as stage:
+        await stage.until_all_are_known()
         yield stage
 
 
@@ -191,7 +192,7 @@ async def test_no_call_is_lost_while_its_model_is_unloaded_and_loaded_again_and_
     assert not history.failures, history.told()
     address = pair.cluster.file.configuration.services.embed.metrics_listen
     unloads = await total_at(address, "inglenook_model_unloads_total", model="tiny", cause="explicit")
-    assert ROUNDS // 2 <= unloads <= ROUNDS  # as many as found the model in memory, between all these calls
+    assert unloads == ROUNDS
 
 
 async def test_a_model_that_nobody_calls_goes_by_itself_and_comes_back_when_called(pair: Stage) -> None:

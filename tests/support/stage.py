@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from inglenook.router.v1 import BackendState
 
 from services.cli.cluster import Child, Cluster
 from services.config import ConfigurationFile
@@ -57,6 +58,11 @@ class Stage(Stubs):
         self.cluster.children.remove(child)
         return code
 
+    async def until_all_are_known(self) -> None:
+        """Wait until the router knows every embed replica as healthy; it serves as soon as it knows one."""
+        for child in self.replicas:
+            await self.until_backend(child.listen, BackendState.BACKEND_STATE_HEALTHY)
+
     def restart(self, child: Child) -> Child:
         """Start a process that has ended once more, at the same address."""
         return self.cluster.start(child.name, child.listen, metrics=False)
@@ -67,6 +73,7 @@ async def staged(folder: Path, model: Path, *, replicas: int = 2, more: str = ""
     """Start a cluster with one model, wait until it serves, and stop it at the end."""
     file = write_configuration(folder, model, replicas=replicas, more=more)
     async with staged_from(file) as stage:
+        await stage.until_all_are_known()
         yield stage
 
 
