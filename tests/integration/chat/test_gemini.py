@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
-from services.chat.answer import Piece
 from services.chat.providers.dialect import Ask
-from services.chat.providers.exchange import Timers
-from services.chat.providers.failure import Failure, FailureKind
+from services.chat.providers.failure import FailureKind
 from services.chat.providers.gemini.provider import GeminiProvider
 from services.config import GeminiProvider as Section
 from services.config import SecretUnavailable
 from tests.support.anthropic_server import AnthropicServer, Reply, anthropic_server
+from tests.support.asked_provider import answer, portions
 from tests.support.transcripts import ASK, FOLDER, Transcript, meaning, transcripts
 
 KEY = "AIzaSy-test-key"
-TIMERS = Timers(first_token=10, idle=10)
 TRANSCRIPTS = transcripts("gemini")
 WHOLE = [one for one in TRANSCRIPTS if one.whole is not None]
 
@@ -41,24 +38,6 @@ async def facing(section: Section, reply: Reply) -> AsyncIterator[tuple[GeminiPr
             yield provider, server
         finally:
             await provider.aclose()
-
-
-async def answer(provider: GeminiProvider, ask: Ask = ASK) -> tuple[list[Piece], Failure | None]:
-    """Return the pieces of an answer, and the failure that ended it."""
-    pieces: list[Piece] = []
-    numbers = itertools.count()
-    try:
-        async with provider.exchange(ask, TIMERS, lambda _: f"call_{next(numbers)}") as exchange:
-            async for some in exchange:
-                pieces += some
-    except Failure as failure:
-        return pieces, failure
-    return pieces, None
-
-
-def portions(body: bytes, size: int = 100) -> list[bytes]:
-    """Return a body cut into pieces of that size."""
-    return [body[start : start + size] for start in range(0, len(body), size)]
 
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=map(str, TRANSCRIPTS))

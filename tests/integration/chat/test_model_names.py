@@ -7,15 +7,13 @@ from typing import Final
 
 import grpc
 from inglenook.chat.v1 import CompleteRequest
-from inglenook.common.v1 import Capability, ModelInfo, ModelState
+from inglenook.common.v1 import ModelState
 from inglenook.model.v1 import (
     GetModelRequest,
-    ListModelsRequest,
 )
 
 from tests.support.chat_stage import (
     CLOSED,
-    ChatStage,
     chat_model,
     chat_stage,
     embed_model,
@@ -23,34 +21,11 @@ from tests.support.chat_stage import (
     provider,
     said,
 )
-from tests.support.ollama_models import ServedModel, says
+from tests.support.listed_models import GEMMA, LLAVA, NOMIC, asked, listed, refused
 from tests.support.ollama_server import CHAT, OllamaServer
 from tests.support.scraping import scrape
 
-GEMMA: Final = ServedModel("gemma3n:e2b", says("Hello"), context_length=32768)
-LLAVA: Final = ServedModel("llava:latest", says("A cat."), ("completion", "vision"), 4096)
-NOMIC: Final = ServedModel("nomic-embed-text:latest", capabilities=("embedding",), context_length=2048)
 READY: Final = ModelState.MODEL_STATE_READY
-
-
-async def listed(
-    stage: ChatStage, capability: Capability.ValueType = Capability.CAPABILITY_UNSPECIFIED
-) -> dict[str, ModelInfo]:
-    """Return the models that are listed, by name and in order."""
-    response = await stage.models.ListModels(ListModelsRequest(capability=capability))
-    return {model.name: model for model in response.models}
-
-
-async def asked(stage: ChatStage, name: str) -> str:
-    """Return what a model answers."""
-    response = await stage.chat.Complete(CompleteRequest(model=name, messages=[said("Hi")]))
-    return response.message.parts[0].text
-
-
-async def refused(stage: ChatStage, name: str) -> str:
-    """Return the reason why a model cannot be asked."""
-    request = CompleteRequest(model=name, messages=[said("Hi")])
-    return (await failure_of(stage.chat.Complete(request))).reason
 
 
 async def test_model_that_an_ollama_has_can_be_called_without_the_file_naming_it(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from inglenook.chat.v1 import CompleteRequest
-from inglenook.common.v1 import Capability, ModelInfo, ModelState, TargetState
+from inglenook.common.v1 import Capability, ModelState, TargetState
 from inglenook.model.v1 import (
     CountTokensRequest,
     GetModelRequest,
@@ -23,49 +22,25 @@ from tests.support.chat_stage import (
     CLOSED,
     KEY,
     KEY_VARIABLE,
-    ChatStage,
     chat_model,
     chat_stage,
     embed_model,
     failure_of,
     provider,
-    said,
     silent_server,
 )
 from tests.support.lag import measured_lag
+from tests.support.listed_models import GEMMA, LLAVA, NOMIC, listed, refused
 from tests.support.ollama_models import ServedModel, says
 from tests.support.ollama_server import OllamaServer
 from tests.support.openai_server import Reply, openai_server
 
-GEMMA: Final = ServedModel("gemma3n:e2b", says("Hello"), context_length=32768)
-LLAVA: Final = ServedModel("llava:latest", says("A cat."), ("completion", "vision"), 4096)
-NOMIC: Final = ServedModel("nomic-embed-text:latest", capabilities=("embedding",), context_length=2048)
 CLOUD: Final = ServedModel("gpt-oss:120b-cloud", says("no"), remote_host="somewhere")
 LOCAL: Final = 'tier = "local"'
 READY: Final = ModelState.MODEL_STATE_READY
 FAILED: Final = ModelState.MODEL_STATE_FAILED
 HEALTHY: Final = TargetState.TARGET_STATE_HEALTHY
 UNREACHABLE: Final = TargetState.TARGET_STATE_UNREACHABLE
-
-
-async def listed(
-    stage: ChatStage, capability: Capability.ValueType = Capability.CAPABILITY_UNSPECIFIED
-) -> dict[str, ModelInfo]:
-    """Return the models that are listed, by name and in order."""
-    response = await stage.models.ListModels(ListModelsRequest(capability=capability))
-    return {model.name: model for model in response.models}
-
-
-async def asked(stage: ChatStage, name: str) -> str:
-    """Return what a model answers."""
-    response = await stage.chat.Complete(CompleteRequest(model=name, messages=[said("Hi")]))
-    return response.message.parts[0].text
-
-
-async def refused(stage: ChatStage, name: str) -> str:
-    """Return the reason why a model cannot be asked."""
-    request = CompleteRequest(model=name, messages=[said("Hi")])
-    return (await failure_of(stage.chat.Complete(request))).reason
 
 
 async def test_list_has_the_models_of_the_file_in_its_order_then_what_the_ollama_has_besides(
