@@ -547,8 +547,13 @@ class Finish(_message.Message):
     COST_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     TIMINGS_FIELD_NUMBER: _builtins.int
+    CACHED_FIELD_NUMBER: _builtins.int
     reason: Global___FinishReason.ValueType
     """Why it ended."""
+    cached: _builtins.bool
+    """The answer was replayed from the router's cache: nobody was asked, `cost` is 0, and `usage`,
+    `attempts` and `timings` are those of the call that was computed.
+    """
     @_builtins.property
     def usage(self) -> _common_pb2.Usage:
         """Tokens used. Absent when the provider does not say."""
@@ -573,10 +578,11 @@ class Finish(_message.Message):
         cost: Global___Cost | None = ...,
         attempts: _abc.Iterable[Global___Attempt] | None = ...,
         timings: Global___ChatTimings | None = ...,
+        cached: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cost", b"cost", "reason", b"reason", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cached", b"cached", "cost", b"cost", "reason", b"reason", "timings", b"timings", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,33 +23,36 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inglenook/common/v1/common.proto\x12\x13inglenook.common.v1\x1a\x1egoogle/protobuf/duration.proto\"\x93\x02\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12 \n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12%\n\x18\x63\x61\x63he_write_input_tokens\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1d\n\x10reasoning_tokens\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokensB\x16\n\x14_cached_input_tokensB\x1b\n\x19_cache_write_input_tokensB\x13\n\x11_reasoning_tokens\"\xcc\x01\n\x07Timings\x12-\n\ntotal_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nqueue_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rtokenize_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0einference_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbd\x04\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\ncapability\x18\x02 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.inglenook.common.v1.ModelState\x12\x14\n\x0cstate_detail\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x07 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x08 \x01(\t\x12\x31\n\tprecision\x18\t \x01(\x0e\x32\x1e.inglenook.common.v1.Precision\x12\x1a\n\x12\x65xecution_provider\x18\n \x01(\t\x12\x18\n\x10max_input_tokens\x18\x0b \x01(\x05\x12\x17\n\ndimensions\x18\x0c \x01(\x05H\x00\x88\x01\x01\x12-\n\x07pooling\x18\r \x01(\x0e\x32\x1c.inglenook.common.v1.Pooling\x12\x0e\n\x06labels\x18\x0e \x03(\t\x12\x14\n\x0cmemory_bytes\x18\x0f \x01(\x03\x12,\n\tload_time\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07targets\x18\x11 \x03(\t\x12\x35\n\x0ctarget_infos\x18\x12 \x03(\x0b\x32\x1f.inglenook.common.v1.TargetInfoB\r\n\x0b_dimensions\"\xc9\x02\n\nTargetInfo\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x16\n\x0eupstream_model\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .inglenook.common.v1.TargetState\x12\x14\n\x0cstate_detail\x18\x04 \x01(\t\x12\x0c\n\x04paid\x18\x05 \x01(\x08\x12\x1b\n\x0e\x63ontext_length\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05tools\x18\x07 \x01(\x08H\x01\x88\x01\x01\x12\x13\n\x06images\x18\x08 \x01(\x08H\x02\x88\x01\x01\x12\x16\n\treasoning\x18\t \x01(\x08H\x03\x88\x01\x01\x12\x18\n\x0bjson_schema\x18\n \x01(\x08H\x04\x88\x01\x01\x42\x11\n\x0f_context_lengthB\x08\n\x06_toolsB\t\n\x07_imagesB\x0c\n\n_reasoningB\x0e\n\x0c_json_schema*~\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41PABILITY_CHAT\x10\x01\x12\x14\n\x10\x43\x41PABILITY_EMBED\x10\x02\x12\x15\n\x11\x43\x41PABILITY_RERANK\x10\x03\x12\x12\n\x0e\x43\x41PABILITY_NLI\x10\x04*h\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_NONE\x10\x01\x12\x14\n\x10TRUNCATION_RIGHT\x10\x02\x12\x13\n\x0fTRUNCATION_LEFT\x10\x03*v\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_FP32\x10\x01\x12\x12\n\x0ePRECISION_FP16\x10\x02\x12\x12\n\x0ePRECISION_BF16\x10\x03\x12\x12\n\x0ePRECISION_INT8\x10\x04*]\n\x07Pooling\x12\x17\n\x13POOLING_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPOOLING_CLS\x10\x01\x12\x10\n\x0cPOOLING_MEAN\x10\x02\x12\x16\n\x12POOLING_LAST_TOKEN\x10\x03*\xa7\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x05*\xcc\x01\n\x0bTargetState\x12\x1c\n\x18TARGET_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TARGET_STATE_HEALTHY\x10\x01\x12\x18\n\x14TARGET_STATE_EJECTED\x10\x02\x12\x18\n\x14TARGET_STATE_PROBING\x10\x03\x12\x18\n\x14TARGET_STATE_COOLING\x10\x04\x12\x1c\n\x18TARGET_STATE_UNREACHABLE\x10\x05\x12\x19\n\x15TARGET_STATE_DISABLED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inglenook/common/v1/common.proto\x12\x13inglenook.common.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x01\n\x0c\x43onfigStatus\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12-\n\tloaded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_error\x18\x04 \x01(\t\x12\x16\n\x0erestart_needed\x18\x05 \x03(\t\"\x93\x02\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12 \n\x13\x63\x61\x63hed_input_tokens\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12%\n\x18\x63\x61\x63he_write_input_tokens\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1d\n\x10reasoning_tokens\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokensB\x16\n\x14_cached_input_tokensB\x1b\n\x19_cache_write_input_tokensB\x13\n\x11_reasoning_tokens\"\xcc\x01\n\x07Timings\x12-\n\ntotal_time\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\nqueue_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rtokenize_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0einference_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xbd\x04\n\tModelInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\ncapability\x18\x02 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.inglenook.common.v1.ModelState\x12\x14\n\x0cstate_detail\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x07 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x08 \x01(\t\x12\x31\n\tprecision\x18\t \x01(\x0e\x32\x1e.inglenook.common.v1.Precision\x12\x1a\n\x12\x65xecution_provider\x18\n \x01(\t\x12\x18\n\x10max_input_tokens\x18\x0b \x01(\x05\x12\x17\n\ndimensions\x18\x0c \x01(\x05H\x00\x88\x01\x01\x12-\n\x07pooling\x18\r \x01(\x0e\x32\x1c.inglenook.common.v1.Pooling\x12\x0e\n\x06labels\x18\x0e \x03(\t\x12\x14\n\x0cmemory_bytes\x18\x0f \x01(\x03\x12,\n\tload_time\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07targets\x18\x11 \x03(\t\x12\x35\n\x0ctarget_infos\x18\x12 \x03(\x0b\x32\x1f.inglenook.common.v1.TargetInfoB\r\n\x0b_dimensions\"\xc9\x02\n\nTargetInfo\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x16\n\x0eupstream_model\x18\x02 \x01(\t\x12/\n\x05state\x18\x03 \x01(\x0e\x32 .inglenook.common.v1.TargetState\x12\x14\n\x0cstate_detail\x18\x04 \x01(\t\x12\x0c\n\x04paid\x18\x05 \x01(\x08\x12\x1b\n\x0e\x63ontext_length\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x12\n\x05tools\x18\x07 \x01(\x08H\x01\x88\x01\x01\x12\x13\n\x06images\x18\x08 \x01(\x08H\x02\x88\x01\x01\x12\x16\n\treasoning\x18\t \x01(\x08H\x03\x88\x01\x01\x12\x18\n\x0bjson_schema\x18\n \x01(\x08H\x04\x88\x01\x01\x42\x11\n\x0f_context_lengthB\x08\n\x06_toolsB\t\n\x07_imagesB\x0c\n\n_reasoningB\x0e\n\x0c_json_schema*~\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41PABILITY_CHAT\x10\x01\x12\x14\n\x10\x43\x41PABILITY_EMBED\x10\x02\x12\x15\n\x11\x43\x41PABILITY_RERANK\x10\x03\x12\x12\n\x0e\x43\x41PABILITY_NLI\x10\x04*h\n\nTruncation\x12\x1a\n\x16TRUNCATION_UNSPECIFIED\x10\x00\x12\x13\n\x0fTRUNCATION_NONE\x10\x01\x12\x14\n\x10TRUNCATION_RIGHT\x10\x02\x12\x13\n\x0fTRUNCATION_LEFT\x10\x03*v\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_FP32\x10\x01\x12\x12\n\x0ePRECISION_FP16\x10\x02\x12\x12\n\x0ePRECISION_BF16\x10\x03\x12\x12\n\x0ePRECISION_INT8\x10\x04*]\n\x07Pooling\x12\x17\n\x13POOLING_UNSPECIFIED\x10\x00\x12\x0f\n\x0bPOOLING_CLS\x10\x01\x12\x10\n\x0cPOOLING_MEAN\x10\x02\x12\x16\n\x12POOLING_LAST_TOKEN\x10\x03*\xa7\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x16\n\x12MODEL_STATE_FAILED\x10\x04\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x05*\xcc\x01\n\x0bTargetState\x12\x1c\n\x18TARGET_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14TARGET_STATE_HEALTHY\x10\x01\x12\x18\n\x14TARGET_STATE_EJECTED\x10\x02\x12\x18\n\x14TARGET_STATE_PROBING\x10\x03\x12\x18\n\x14TARGET_STATE_COOLING\x10\x04\x12\x1c\n\x18TARGET_STATE_UNREACHABLE\x10\x05\x12\x19\n\x15TARGET_STATE_DISABLED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'inglenook.common.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CAPABILITY']._serialized_start=1482
-  _globals['_CAPABILITY']._serialized_end=1608
-  _globals['_TRUNCATION']._serialized_start=1610
-  _globals['_TRUNCATION']._serialized_end=1714
-  _globals['_PRECISION']._serialized_start=1716
-  _globals['_PRECISION']._serialized_end=1834
-  _globals['_POOLING']._serialized_start=1836
-  _globals['_POOLING']._serialized_end=1929
-  _globals['_MODELSTATE']._serialized_start=1932
-  _globals['_MODELSTATE']._serialized_end=2099
-  _globals['_TARGETSTATE']._serialized_start=2102
-  _globals['_TARGETSTATE']._serialized_end=2306
-  _globals['_USAGE']._serialized_start=90
-  _globals['_USAGE']._serialized_end=365
-  _globals['_TIMINGS']._serialized_start=368
-  _globals['_TIMINGS']._serialized_end=572
-  _globals['_MODELINFO']._serialized_start=575
-  _globals['_MODELINFO']._serialized_end=1148
-  _globals['_TARGETINFO']._serialized_start=1151
-  _globals['_TARGETINFO']._serialized_end=1480
+  _globals['_CAPABILITY']._serialized_start=1653
+  _globals['_CAPABILITY']._serialized_end=1779
+  _globals['_TRUNCATION']._serialized_start=1781
+  _globals['_TRUNCATION']._serialized_end=1885
+  _globals['_PRECISION']._serialized_start=1887
+  _globals['_PRECISION']._serialized_end=2005
+  _globals['_POOLING']._serialized_start=2007
+  _globals['_POOLING']._serialized_end=2100
+  _globals['_MODELSTATE']._serialized_start=2103
+  _globals['_MODELSTATE']._serialized_end=2270
+  _globals['_TARGETSTATE']._serialized_start=2273
+  _globals['_TARGETSTATE']._serialized_end=2477
+  _globals['_CONFIGSTATUS']._serialized_start=123
+  _globals['_CONFIGSTATUS']._serialized_end=258
+  _globals['_USAGE']._serialized_start=261
+  _globals['_USAGE']._serialized_end=536
+  _globals['_TIMINGS']._serialized_start=539
+  _globals['_TIMINGS']._serialized_end=743
+  _globals['_MODELINFO']._serialized_start=746
+  _globals['_MODELINFO']._serialized_end=1319
+  _globals['_TARGETINFO']._serialized_start=1322
+  _globals['_TARGETINFO']._serialized_end=1651
 # @@protoc_insertion_point(module_scope)

@@ -12,12 +12,18 @@ Each method lists its errors. Any method can also end with INVALID_ARGUMENT and 
 MESSAGE_TOO_LARGE, UNAVAILABLE and NOT_READY (the service is stopping), DEADLINE_EXCEEDED and
 DEADLINE, UNIMPLEMENTED and NOT_SERVED, and INTERNAL and INTERNAL (a bug; the message holds the id
 under which it was logged).
+
+A router that knows API keys can end any method with UNAUTHENTICATED and UNAUTHENTICATED (no key, or
+none that it knows), PERMISSION_DENIED and KEY_NOT_ALLOWED (the key is not for this), and
+RESOURCE_EXHAUSTED and RATE_LIMITED (the key has called too often, or has too many calls in flight).
+Methods for operators list CACHE_UNAVAILABLE and CONFIG_INVALID.
 """
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -226,6 +232,50 @@ TARGET_STATE_UNREACHABLE: TargetState.ValueType  # 5
 TARGET_STATE_DISABLED: TargetState.ValueType  # 6
 """It costs money, and the configuration does not allow that."""
 Global___TargetState: _TypeAlias = TargetState  # noqa: Y015
+
+@_typing.final
+class ConfigStatus(_message.Message):
+    """The configuration that a process has in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    LOADED_AT_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    RESTART_NEEDED_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Where it was read from."""
+    sha256: _builtins.str
+    """SHA-256 of the file, lowercase hex."""
+    last_error: _builtins.str
+    """Why the last reload changed nothing. Empty when it succeeded or none was tried."""
+    @_builtins.property
+    def loaded_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was read."""
+
+    @_builtins.property
+    def restart_needed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Settings that the file has changed and that hold only after the process was started again, for
+        example `services.router.listen`.
+        """
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+        loaded_at: _timestamp_pb2.Timestamp | None = ...,
+        last_error: _builtins.str = ...,
+        restart_needed: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loaded_at", b"loaded_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_error", b"last_error", "loaded_at", b"loaded_at", "path", b"path", "restart_needed", b"restart_needed", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfigStatus: _TypeAlias = ConfigStatus  # noqa: Y015
 
 @_typing.final
 class Usage(_message.Message):

@@ -12,6 +12,7 @@ from inglenook.embed.v1.embed_pb2 import (
     INPUT_TYPE_QUERY,
     INPUT_TYPE_UNSPECIFIED,
     InputType,
+    TokenInput,
 )
 from inglenook.embed.v1.embed_pb2_grpc import (
     EmbedServiceServicer,
@@ -33,5 +34,6 @@ __all__ = [
     "INPUT_TYPE_QUERY",
     "INPUT_TYPE_UNSPECIFIED",
     "InputType",
+    "TokenInput",
     "add_EmbedServiceServicer_to_server",
 ]

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from inglenook.common.v1 import common_pb2 as inglenook_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einglenook/embed/v1/embed.proto\x12\x12inglenook.embed.v1\x1a inglenook/common/v1/common.proto\"\x93\x02\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x31\n\ninput_type\x18\x03 \x01(\x0e\x32\x1d.inglenook.embed.v1.InputType\x12\x17\n\ndimensions\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tnormalize\x18\x05 \x01(\x08H\x01\x88\x01\x01\x12\x33\n\ntruncation\x18\x06 \x01(\x0e\x32\x1f.inglenook.common.v1.Truncation\x12.\n\x08\x65ncoding\x18\x07 \x01(\x0e\x32\x1c.inglenook.embed.v1.EncodingB\r\n\x0b_dimensionsB\x0c\n\n_normalize\"+\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\"\xc2\x01\n\rEmbedResponse\x12\x31\n\nembeddings\x18\x01 \x03(\x0b\x32\x1d.inglenook.embed.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05usage\x18\x03 \x01(\x0b\x32\x1a.inglenook.common.v1.Usage\x12-\n\x07timings\x18\x04 \x01(\x0b\x32\x1c.inglenook.common.v1.Timings\x12\x15\n\rcached_inputs\x18\x05 \x01(\x05*V\n\tInputType\x12\x1a\n\x16INPUT_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10INPUT_TYPE_QUERY\x10\x01\x12\x17\n\x13INPUT_TYPE_DOCUMENT\x10\x02*N\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45NCODING_FLOAT\x10\x01\x12\x14\n\x10\x45NCODING_FLOAT32\x10\x02\x32\x61\n\x0c\x45mbedService\x12Q\n\x05\x45mbed\x12 .inglenook.embed.v1.EmbedRequest\x1a!.inglenook.embed.v1.EmbedResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einglenook/embed/v1/embed.proto\x12\x12inglenook.embed.v1\x1a inglenook/common/v1/common.proto\"\xc9\x02\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x31\n\ninput_type\x18\x03 \x01(\x0e\x32\x1d.inglenook.embed.v1.InputType\x12\x17\n\ndimensions\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tnormalize\x18\x05 \x01(\x08H\x01\x88\x01\x01\x12\x33\n\ntruncation\x18\x06 \x01(\x0e\x32\x1f.inglenook.common.v1.Truncation\x12.\n\x08\x65ncoding\x18\x07 \x01(\x0e\x32\x1c.inglenook.embed.v1.Encoding\x12\x34\n\x0ctoken_inputs\x18\x08 \x03(\x0b\x32\x1e.inglenook.embed.v1.TokenInputB\r\n\x0b_dimensionsB\x0c\n\n_normalize\"\x19\n\nTokenInput\x12\x0b\n\x03ids\x18\x01 \x03(\x05\"+\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\x12\x0e\n\x06packed\x18\x02 \x01(\x0c\"\xc2\x01\n\rEmbedResponse\x12\x31\n\nembeddings\x18\x01 \x03(\x0b\x32\x1d.inglenook.embed.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05usage\x18\x03 \x01(\x0b\x32\x1a.inglenook.common.v1.Usage\x12-\n\x07timings\x18\x04 \x01(\x0b\x32\x1c.inglenook.common.v1.Timings\x12\x15\n\rcached_inputs\x18\x05 \x01(\x05*V\n\tInputType\x12\x1a\n\x16INPUT_TYPE_UNSPECIFIED\x10\x00\x12\x14\n\x10INPUT_TYPE_QUERY\x10\x01\x12\x17\n\x13INPUT_TYPE_DOCUMENT\x10\x02*N\n\x08\x45ncoding\x12\x18\n\x14\x45NCODING_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45NCODING_FLOAT\x10\x01\x12\x14\n\x10\x45NCODING_FLOAT32\x10\x02\x32\x61\n\x0c\x45mbedService\x12Q\n\x05\x45mbed\x12 .inglenook.embed.v1.EmbedRequest\x1a!.inglenook.embed.v1.EmbedResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +34,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EMBEDSERVICE'].methods_by_name['Embed']._loaded_options = None
   _globals['_EMBEDSERVICE'].methods_by_name['Embed']._serialized_options = b'\220\002\001'
-  _globals['_INPUTTYPE']._serialized_start=608
-  _globals['_INPUTTYPE']._serialized_end=694
-  _globals['_ENCODING']._serialized_start=696
-  _globals['_ENCODING']._serialized_end=774
+  _globals['_INPUTTYPE']._serialized_start=689
+  _globals['_INPUTTYPE']._serialized_end=775
+  _globals['_ENCODING']._serialized_start=777
+  _globals['_ENCODING']._serialized_end=855
   _globals['_EMBEDREQUEST']._serialized_start=89
-  _globals['_EMBEDREQUEST']._serialized_end=364
-  _globals['_EMBEDDING']._serialized_start=366
-  _globals['_EMBEDDING']._serialized_end=409
-  _globals['_EMBEDRESPONSE']._serialized_start=412
-  _globals['_EMBEDRESPONSE']._serialized_end=606
-  _globals['_EMBEDSERVICE']._serialized_start=776
-  _globals['_EMBEDSERVICE']._serialized_end=873
+  _globals['_EMBEDREQUEST']._serialized_end=418
+  _globals['_TOKENINPUT']._serialized_start=420
+  _globals['_TOKENINPUT']._serialized_end=445
+  _globals['_EMBEDDING']._serialized_start=447
+  _globals['_EMBEDDING']._serialized_end=490
+  _globals['_EMBEDRESPONSE']._serialized_start=493
+  _globals['_EMBEDRESPONSE']._serialized_end=687
+  _globals['_EMBEDSERVICE']._serialized_start=857
+  _globals['_EMBEDSERVICE']._serialized_end=954
 # @@protoc_insertion_point(module_scope)

@@ -85,6 +85,7 @@ class EmbedRequest(_message.Message):
     NORMALIZE_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
     ENCODING_FIELD_NUMBER: _builtins.int
+    TOKEN_INPUTS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Public name of an embedding model. May be empty where exactly one embedding model is
     configured, else INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the
@@ -114,6 +115,12 @@ class EmbedRequest(_message.Message):
         unless `truncation` says to cut it. The i-th embedding belongs to the i-th input.
         """
 
+    @_builtins.property
+    def token_inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TokenInput]:
+        """Texts as token ids, instead of `inputs`; a call that sets both is refused with INVALID_REQUEST. The
+        limits of `inputs` hold. Where providers run the model, refused with NOT_SUPPORTED.
+        """
+
     def __init__(
         self,
         *,
@@ -124,10 +131,11 @@ class EmbedRequest(_message.Message):
         normalize: _builtins.bool | None = ...,
         truncation: _common_pb2.Truncation.ValueType = ...,
         encoding: Global___Encoding.ValueType = ...,
+        token_inputs: _abc.Iterable[Global___TokenInput] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "dimensions", b"dimensions", "normalize", b"normalize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "dimensions", b"dimensions", "encoding", b"encoding", "input_type", b"input_type", "inputs", b"inputs", "model", b"model", "normalize", b"normalize", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_normalize", b"_normalize", "dimensions", b"dimensions", "encoding", b"encoding", "input_type", b"input_type", "inputs", b"inputs", "model", b"model", "normalize", b"normalize", "token_inputs", b"token_inputs", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dimensions: _TypeAlias = _typing.Literal["dimensions"]  # noqa: Y015
     _WhichOneofArgType__dimensions: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions"]  # noqa: Y015
@@ -139,6 +147,33 @@ class EmbedRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__normalize) -> _WhichOneofReturnType__normalize | None: ...
 
 Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
+
+@_typing.final
+class TokenInput(_message.Message):
+    """One text as token ids."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ids in the vocabulary of the model's own tokenizer, without special tokens and prompt prefix. They
+        are turned into text, which is then treated like any other. An id that the vocabulary does not
+        have fails with INVALID_REQUEST, which names it, for example `token_inputs[3].ids[0]`.
+        """
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TokenInput: _TypeAlias = TokenInput  # noqa: Y015
 
 @_typing.final
 class Embedding(_message.Message):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from inglenook.common.v1 import common_pb2 as inglenook_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einglenook/model/v1/model.proto\x12\x12inglenook.model.v1\x1a inglenook/common/v1/common.proto\"H\n\x11ListModelsRequest\x12\x33\n\ncapability\x18\x01 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\"D\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.inglenook.common.v1.ModelInfo\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"A\n\x10GetModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.inglenook.common.v1.ModelInfo\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"B\n\x11LoadModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.inglenook.common.v1.ModelInfo\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"D\n\x13UnloadModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.inglenook.common.v1.ModelInfo\"3\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\"T\n\x13\x43ountTokensResponse\x12\x14\n\x0ctoken_counts\x18\x01 \x03(\x05\x12\x18\n\x10max_input_tokens\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t2\xf5\x03\n\x0cModelService\x12`\n\nListModels\x12%.inglenook.model.v1.ListModelsRequest\x1a&.inglenook.model.v1.ListModelsResponse\"\x03\x90\x02\x01\x12Z\n\x08GetModel\x12#.inglenook.model.v1.GetModelRequest\x1a$.inglenook.model.v1.GetModelResponse\"\x03\x90\x02\x01\x12]\n\tLoadModel\x12$.inglenook.model.v1.LoadModelRequest\x1a%.inglenook.model.v1.LoadModelResponse\"\x03\x90\x02\x02\x12\x63\n\x0bUnloadModel\x12&.inglenook.model.v1.UnloadModelRequest\x1a\'.inglenook.model.v1.UnloadModelResponse\"\x03\x90\x02\x02\x12\x63\n\x0b\x43ountTokens\x12&.inglenook.model.v1.CountTokensRequest\x1a\'.inglenook.model.v1.CountTokensResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einglenook/model/v1/model.proto\x12\x12inglenook.model.v1\x1a inglenook/common/v1/common.proto\"H\n\x11ListModelsRequest\x12\x33\n\ncapability\x18\x01 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\"w\n\x12ListModelsResponse\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.inglenook.common.v1.ModelInfo\x12\x31\n\x06\x63onfig\x18\x02 \x01(\x0b\x32!.inglenook.common.v1.ConfigStatus\" \n\x0fGetModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"A\n\x10GetModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.inglenook.common.v1.ModelInfo\"!\n\x10LoadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"B\n\x11LoadModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.inglenook.common.v1.ModelInfo\"#\n\x12UnloadModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\"D\n\x13UnloadModelResponse\x12-\n\x05model\x18\x01 \x01(\x0b\x32\x1e.inglenook.common.v1.ModelInfo\"3\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\"T\n\x13\x43ountTokensResponse\x12\x14\n\x0ctoken_counts\x18\x01 \x03(\x05\x12\x18\n\x10max_input_tokens\x18\x02 \x01(\x05\x12\r\n\x05model\x18\x03 \x01(\t2\xf5\x03\n\x0cModelService\x12`\n\nListModels\x12%.inglenook.model.v1.ListModelsRequest\x1a&.inglenook.model.v1.ListModelsResponse\"\x03\x90\x02\x01\x12Z\n\x08GetModel\x12#.inglenook.model.v1.GetModelRequest\x1a$.inglenook.model.v1.GetModelResponse\"\x03\x90\x02\x01\x12]\n\tLoadModel\x12$.inglenook.model.v1.LoadModelRequest\x1a%.inglenook.model.v1.LoadModelResponse\"\x03\x90\x02\x02\x12\x63\n\x0bUnloadModel\x12&.inglenook.model.v1.UnloadModelRequest\x1a\'.inglenook.model.v1.UnloadModelResponse\"\x03\x90\x02\x02\x12\x63\n\x0b\x43ountTokens\x12&.inglenook.model.v1.CountTokensRequest\x1a\'.inglenook.model.v1.CountTokensResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,23 +45,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSREQUEST']._serialized_start=88
   _globals['_LISTMODELSREQUEST']._serialized_end=160
   _globals['_LISTMODELSRESPONSE']._serialized_start=162
-  _globals['_LISTMODELSRESPONSE']._serialized_end=230
-  _globals['_GETMODELREQUEST']._serialized_start=232
-  _globals['_GETMODELREQUEST']._serialized_end=264
-  _globals['_GETMODELRESPONSE']._serialized_start=266
-  _globals['_GETMODELRESPONSE']._serialized_end=331
-  _globals['_LOADMODELREQUEST']._serialized_start=333
-  _globals['_LOADMODELREQUEST']._serialized_end=366
-  _globals['_LOADMODELRESPONSE']._serialized_start=368
-  _globals['_LOADMODELRESPONSE']._serialized_end=434
-  _globals['_UNLOADMODELREQUEST']._serialized_start=436
-  _globals['_UNLOADMODELREQUEST']._serialized_end=471
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=473
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=541
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=543
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=594
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=596
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=680
-  _globals['_MODELSERVICE']._serialized_start=683
-  _globals['_MODELSERVICE']._serialized_end=1184
+  _globals['_LISTMODELSRESPONSE']._serialized_end=281
+  _globals['_GETMODELREQUEST']._serialized_start=283
+  _globals['_GETMODELREQUEST']._serialized_end=315
+  _globals['_GETMODELRESPONSE']._serialized_start=317
+  _globals['_GETMODELRESPONSE']._serialized_end=382
+  _globals['_LOADMODELREQUEST']._serialized_start=384
+  _globals['_LOADMODELREQUEST']._serialized_end=417
+  _globals['_LOADMODELRESPONSE']._serialized_start=419
+  _globals['_LOADMODELRESPONSE']._serialized_end=485
+  _globals['_UNLOADMODELREQUEST']._serialized_start=487
+  _globals['_UNLOADMODELREQUEST']._serialized_end=522
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=524
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=592
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=594
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=645
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=647
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=731
+  _globals['_MODELSERVICE']._serialized_start=734
+  _globals['_MODELSERVICE']._serialized_end=1235
 # @@protoc_insertion_point(module_scope)

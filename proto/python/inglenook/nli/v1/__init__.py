@@ -9,6 +9,7 @@ from inglenook.nli.v1.nli_pb2 import (
     InferResult,
     LabelScore,
     Pair,
+    RawScores,
 )
 from inglenook.nli.v1.nli_pb2_grpc import (
     NliServiceServicer,
@@ -27,5 +28,6 @@ __all__ = [
     "NliServiceServicer",
     "NliServiceStub",
     "Pair",
+    "RawScores",
     "add_NliServiceServicer_to_server",
 ]

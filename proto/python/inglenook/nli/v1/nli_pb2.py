@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from inglenook.common.v1 import common_pb2 as inglenook_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainglenook/nli/v1/nli.proto\x12\x10inglenook.nli.v1\x1a inglenook/common/v1/common.proto\"+\n\x04Pair\x12\x0f\n\x07premise\x18\x01 \x01(\t\x12\x12\n\nhypothesis\x18\x02 \x01(\t\"y\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x05pairs\x18\x02 \x03(\x0b\x32\x16.inglenook.nli.v1.Pair\x12\x33\n\ntruncation\x18\x03 \x01(\x0e\x32\x1f.inglenook.common.v1.Truncation\"q\n\x0bInferResult\x12\x12\n\nentailment\x18\x01 \x01(\x02\x12\x14\n\x07neutral\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\rcontradiction\x18\x03 \x01(\x02H\x01\x88\x01\x01\x42\n\n\x08_neutralB\x10\n\x0e_contradiction\"\xbf\x01\n\rInferResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.inglenook.nli.v1.InferResult\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05usage\x18\x03 \x01(\x0b\x32\x1a.inglenook.common.v1.Usage\x12-\n\x07timings\x18\x04 \x01(\x0b\x32\x1c.inglenook.common.v1.Timings\x12\x15\n\rcached_inputs\x18\x05 \x01(\x05\"\xa7\x01\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x1b\n\x13hypothesis_template\x18\x04 \x01(\t\x12\x13\n\x0bmulti_label\x18\x05 \x01(\x08\x12\x33\n\ntruncation\x18\x06 \x01(\x0e\x32\x1f.inglenook.common.v1.Truncation\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\">\n\x0e\x43lassifyResult\x12,\n\x06scores\x18\x01 \x03(\x0b\x32\x1c.inglenook.nli.v1.LabelScore\"\xc5\x01\n\x10\x43lassifyResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .inglenook.nli.v1.ClassifyResult\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05usage\x18\x03 \x01(\x0b\x32\x1a.inglenook.common.v1.Usage\x12-\n\x07timings\x18\x04 \x01(\x0b\x32\x1c.inglenook.common.v1.Timings\x12\x15\n\rcached_inputs\x18\x05 \x01(\x05\x32\xb3\x01\n\nNliService\x12M\n\x05Infer\x12\x1e.inglenook.nli.v1.InferRequest\x1a\x1f.inglenook.nli.v1.InferResponse\"\x03\x90\x02\x01\x12V\n\x08\x43lassify\x12!.inglenook.nli.v1.ClassifyRequest\x1a\".inglenook.nli.v1.ClassifyResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ainglenook/nli/v1/nli.proto\x12\x10inglenook.nli.v1\x1a inglenook/common/v1/common.proto\"+\n\x04Pair\x12\x0f\n\x07premise\x18\x01 \x01(\t\x12\x12\n\nhypothesis\x18\x02 \x01(\t\"\x8d\x01\n\x0cInferRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x05pairs\x18\x02 \x03(\x0b\x32\x16.inglenook.nli.v1.Pair\x12\x33\n\ntruncation\x18\x03 \x01(\x0e\x32\x1f.inglenook.common.v1.Truncation\x12\x12\n\nraw_scores\x18\x04 \x01(\x08\"1\n\tRawScores\x12\x12\n\nentailment\x18\x01 \x01(\x02\x12\x10\n\x08opposite\x18\x02 \x01(\x02\"\xa2\x01\n\x0bInferResult\x12\x12\n\nentailment\x18\x01 \x01(\x02\x12\x14\n\x07neutral\x18\x02 \x01(\x02H\x00\x88\x01\x01\x12\x1a\n\rcontradiction\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12/\n\nraw_scores\x18\x04 \x01(\x0b\x32\x1b.inglenook.nli.v1.RawScoresB\n\n\x08_neutralB\x10\n\x0e_contradiction\"\xbf\x01\n\rInferResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.inglenook.nli.v1.InferResult\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05usage\x18\x03 \x01(\x0b\x32\x1a.inglenook.common.v1.Usage\x12-\n\x07timings\x18\x04 \x01(\x0b\x32\x1c.inglenook.common.v1.Timings\x12\x15\n\rcached_inputs\x18\x05 \x01(\x05\"\xa7\x01\n\x0f\x43lassifyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06inputs\x18\x02 \x03(\t\x12\x0e\n\x06labels\x18\x03 \x03(\t\x12\x1b\n\x13hypothesis_template\x18\x04 \x01(\t\x12\x13\n\x0bmulti_label\x18\x05 \x01(\x08\x12\x33\n\ntruncation\x18\x06 \x01(\x0e\x32\x1f.inglenook.common.v1.Truncation\"*\n\nLabelScore\x12\r\n\x05label\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\">\n\x0e\x43lassifyResult\x12,\n\x06scores\x18\x01 \x03(\x0b\x32\x1c.inglenook.nli.v1.LabelScore\"\xc5\x01\n\x10\x43lassifyResponse\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .inglenook.nli.v1.ClassifyResult\x12\r\n\x05model\x18\x02 \x01(\t\x12)\n\x05usage\x18\x03 \x01(\x0b\x32\x1a.inglenook.common.v1.Usage\x12-\n\x07timings\x18\x04 \x01(\x0b\x32\x1c.inglenook.common.v1.Timings\x12\x15\n\rcached_inputs\x18\x05 \x01(\x05\x32\xb3\x01\n\nNliService\x12M\n\x05Infer\x12\x1e.inglenook.nli.v1.InferRequest\x1a\x1f.inglenook.nli.v1.InferResponse\"\x03\x90\x02\x01\x12V\n\x08\x43lassify\x12!.inglenook.nli.v1.ClassifyRequest\x1a\".inglenook.nli.v1.ClassifyResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,20 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NLISERVICE'].methods_by_name['Classify']._serialized_options = b'\220\002\001'
   _globals['_PAIR']._serialized_start=82
   _globals['_PAIR']._serialized_end=125
-  _globals['_INFERREQUEST']._serialized_start=127
-  _globals['_INFERREQUEST']._serialized_end=248
-  _globals['_INFERRESULT']._serialized_start=250
-  _globals['_INFERRESULT']._serialized_end=363
-  _globals['_INFERRESPONSE']._serialized_start=366
-  _globals['_INFERRESPONSE']._serialized_end=557
-  _globals['_CLASSIFYREQUEST']._serialized_start=560
-  _globals['_CLASSIFYREQUEST']._serialized_end=727
-  _globals['_LABELSCORE']._serialized_start=729
-  _globals['_LABELSCORE']._serialized_end=771
-  _globals['_CLASSIFYRESULT']._serialized_start=773
-  _globals['_CLASSIFYRESULT']._serialized_end=835
-  _globals['_CLASSIFYRESPONSE']._serialized_start=838
-  _globals['_CLASSIFYRESPONSE']._serialized_end=1035
-  _globals['_NLISERVICE']._serialized_start=1038
-  _globals['_NLISERVICE']._serialized_end=1217
+  _globals['_INFERREQUEST']._serialized_start=128
+  _globals['_INFERREQUEST']._serialized_end=269
+  _globals['_RAWSCORES']._serialized_start=271
+  _globals['_RAWSCORES']._serialized_end=320
+  _globals['_INFERRESULT']._serialized_start=323
+  _globals['_INFERRESULT']._serialized_end=485
+  _globals['_INFERRESPONSE']._serialized_start=488
+  _globals['_INFERRESPONSE']._serialized_end=679
+  _globals['_CLASSIFYREQUEST']._serialized_start=682
+  _globals['_CLASSIFYREQUEST']._serialized_end=849
+  _globals['_LABELSCORE']._serialized_start=851
+  _globals['_LABELSCORE']._serialized_end=893
+  _globals['_CLASSIFYRESULT']._serialized_start=895
+  _globals['_CLASSIFYRESULT']._serialized_end=957
+  _globals['_CLASSIFYRESPONSE']._serialized_start=960
+  _globals['_CLASSIFYRESPONSE']._serialized_end=1157
+  _globals['_NLISERVICE']._serialized_start=1160
+  _globals['_NLISERVICE']._serialized_end=1339
 # @@protoc_insertion_point(module_scope)

@@ -56,6 +56,7 @@ class InferRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PAIRS_FIELD_NUMBER: _builtins.int
     TRUNCATION_FIELD_NUMBER: _builtins.int
+    RAW_SCORES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Public name of an NLI model. May be empty where exactly one NLI model is configured, else
     INVALID_REQUEST. An unknown name fails with MODEL_NOT_FOUND, which lists the names that exist.
@@ -64,6 +65,8 @@ class InferRequest(_message.Message):
     """What to do with a pair that is too long; see `Pair.premise`. Default: refuse it with
     INPUT_TOO_LONG. A hypothesis that leaves no room for a premise is refused in any case.
     """
+    raw_scores: _builtins.bool
+    """Return what the model computed, too. Default: false."""
     @_builtins.property
     def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pair]:
         """Pairs to judge, 1 to `limits.max_client_batch_size` (1,024 unless configured), else
@@ -76,14 +79,41 @@ class InferRequest(_message.Message):
         model: _builtins.str = ...,
         pairs: _abc.Iterable[Global___Pair] | None = ...,
         truncation: _common_pb2.Truncation.ValueType = ...,
+        raw_scores: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "pairs", b"pairs", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "pairs", b"pairs", "raw_scores", b"raw_scores", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InferRequest: _TypeAlias = InferRequest  # noqa: Y015
+
+@_typing.final
+class RawScores(_message.Message):
+    """What a model computed for a pair: logits, before the softmax that makes probabilities of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTAILMENT_FIELD_NUMBER: _builtins.int
+    OPPOSITE_FIELD_NUMBER: _builtins.int
+    entailment: _builtins.float
+    """Logit of entailment."""
+    opposite: _builtins.float
+    """Logit of the opposite: of contradiction, or of the other class of a model with two."""
+    def __init__(
+        self,
+        *,
+        entailment: _builtins.float = ...,
+        opposite: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entailment", b"entailment", "opposite", b"opposite"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RawScores: _TypeAlias = RawScores  # noqa: Y015
 
 @_typing.final
 class InferResult(_message.Message):
@@ -97,6 +127,7 @@ class InferResult(_message.Message):
     ENTAILMENT_FIELD_NUMBER: _builtins.int
     NEUTRAL_FIELD_NUMBER: _builtins.int
     CONTRADICTION_FIELD_NUMBER: _builtins.int
+    RAW_SCORES_FIELD_NUMBER: _builtins.int
     entailment: _builtins.float
     """Probability that the hypothesis follows from the premise, 0 to 1."""
     neutral: _builtins.float
@@ -107,16 +138,24 @@ class InferResult(_message.Message):
     """Probability that the premise rules the hypothesis out, 0 to 1. Absent when the model has no
     such class.
     """
+    @_builtins.property
+    def raw_scores(self) -> Global___RawScores:
+        """Logits, when the request asked for raw scores. Two of them in a softmax are the score of a label
+        that is judged on its own; a softmax over the entailments of several is how labels exclude each
+        other (`Classify`).
+        """
+
     def __init__(
         self,
         *,
         entailment: _builtins.float = ...,
         neutral: _builtins.float | None = ...,
         contradiction: _builtins.float | None = ...,
+        raw_scores: Global___RawScores | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_contradiction", b"_contradiction", "_neutral", b"_neutral", "contradiction", b"contradiction", "neutral", b"neutral"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_contradiction", b"_contradiction", "_neutral", b"_neutral", "contradiction", b"contradiction", "neutral", b"neutral", "raw_scores", b"raw_scores"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_contradiction", b"_contradiction", "_neutral", b"_neutral", "contradiction", b"contradiction", "entailment", b"entailment", "neutral", b"neutral"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_contradiction", b"_contradiction", "_neutral", b"_neutral", "contradiction", b"contradiction", "entailment", b"entailment", "neutral", b"neutral", "raw_scores", b"raw_scores"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__contradiction: _TypeAlias = _typing.Literal["contradiction"]  # noqa: Y015
     _WhichOneofArgType__contradiction: _TypeAlias = _typing.Literal["_contradiction", b"_contradiction"]  # noqa: Y015

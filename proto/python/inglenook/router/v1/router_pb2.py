@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from inglenook.common.v1 import common_pb2 as inglenook_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inglenook/router/v1/router.proto\x12\x13inglenook.router.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a inglenook/common/v1/common.proto\"\xe5\x01\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\ncapability\x18\x02 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.inglenook.router.v1.BackendState\x12\x14\n\x0cstate_detail\x18\x05 \x01(\t\x12/\n\x0bstate_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04tier\x18\x07 \x01(\x05\"\xa5\x01\n\x10\x43\x61pabilityStatus\x12\x33\n\ncapability\x18\x01 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x18\n\x10healthy_backends\x18\x03 \x01(\x05\x12\x16\n\x0etotal_backends\x18\x04 \x01(\x05\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x05 \x01(\x05\"o\n\x0c\x43onfigStatus\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12-\n\tloaded_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_error\x18\x04 \x01(\t\"\x12\n\x10GetStatusRequest\"\xef\x01\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstarted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06uptime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12;\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32%.inglenook.router.v1.CapabilityStatus\x12\x31\n\x06\x63onfig\x18\x05 \x01(\x0b\x32!.inglenook.router.v1.ConfigStatus\"J\n\x13ListBackendsRequest\x12\x33\n\ncapability\x18\x01 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\"F\n\x14ListBackendsResponse\x12.\n\x08\x62\x61\x63kends\x18\x01 \x03(\x0b\x32\x1c.inglenook.router.v1.Backend\"\x0f\n\rReloadRequest\"T\n\x0eReloadResponse\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.inglenook.router.v1.ConfigStatus\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"\"\n\x11PurgeCacheRequest\x12\r\n\x05model\x18\x01 \x01(\t\",\n\x12PurgeCacheResponse\x12\x16\n\x0epurged_entries\x18\x01 \x01(\x03*\xbc\x01\n\x0c\x42\x61\x63kendState\x12\x1d\n\x19\x42\x41\x43KEND_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42\x41\x43KEND_STATE_HEALTHY\x10\x01\x12\x1d\n\x19\x42\x41\x43KEND_STATE_NOT_SERVING\x10\x02\x12\x1d\n\x19\x42\x41\x43KEND_STATE_UNREACHABLE\x10\x03\x12\x19\n\x15\x42\x41\x43KEND_STATE_EJECTED\x10\x04\x12\x19\n\x15\x42\x41\x43KEND_STATE_PROBING\x10\x05\x32\x96\x03\n\rRouterService\x12_\n\tGetStatus\x12%.inglenook.router.v1.GetStatusRequest\x1a&.inglenook.router.v1.GetStatusResponse\"\x03\x90\x02\x01\x12h\n\x0cListBackends\x12(.inglenook.router.v1.ListBackendsRequest\x1a).inglenook.router.v1.ListBackendsResponse\"\x03\x90\x02\x01\x12V\n\x06Reload\x12\".inglenook.router.v1.ReloadRequest\x1a#.inglenook.router.v1.ReloadResponse\"\x03\x90\x02\x02\x12\x62\n\nPurgeCache\x12&.inglenook.router.v1.PurgeCacheRequest\x1a\'.inglenook.router.v1.PurgeCacheResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n inglenook/router/v1/router.proto\x12\x13inglenook.router.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a inglenook/common/v1/common.proto\"\x90\x03\n\x07\x42\x61\x63kend\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\ncapability\x18\x02 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\x12\x10\n\x08\x65ndpoint\x18\x03 \x01(\t\x12\x30\n\x05state\x18\x04 \x01(\x0e\x32!.inglenook.router.v1.BackendState\x12\x14\n\x0cstate_detail\x18\x05 \x01(\t\x12/\n\x0bstate_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04tier\x18\x07 \x01(\x05\x12\x11\n\x04load\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12.\n\x0bmedian_time\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0f\x63\x61lls_in_flight\x18\n \x01(\x05\x12\x11\n\tejections\x18\x0b \x01(\x03\x12\x31\n\x06\x63onfig\x18\x0c \x01(\x0b\x32!.inglenook.common.v1.ConfigStatusB\x07\n\x05_load\"\xb7\x01\n\x10\x43\x61pabilityStatus\x12\x33\n\ncapability\x18\x01 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\x12\x11\n\tavailable\x18\x02 \x01(\x08\x12\x18\n\x10healthy_backends\x18\x03 \x01(\x05\x12\x16\n\x0etotal_backends\x18\x04 \x01(\x05\x12\x17\n\x0f\x63\x61lls_in_flight\x18\x05 \x01(\x05\x12\x10\n\x08strategy\x18\x06 \x01(\t\"\xca\x01\n\x0b\x43\x61\x63heStatus\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x16\n\x0ememory_entries\x18\x02 \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\x03 \x01(\x03\x12\x18\n\x10max_memory_bytes\x18\x04 \x01(\x03\x12\x13\n\x0bmemory_hits\x18\x05 \x01(\x03\x12\x12\n\nredis_hits\x18\x06 \x01(\x03\x12\x0e\n\x06misses\x18\x07 \x01(\x03\x12\x14\n\x0credis_errors\x18\x08 \x01(\x03\x12\x17\n\x0fredis_available\x18\t \x01(\x08\"\x12\n\x10GetStatusRequest\"\xa0\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12.\n\nstarted_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06uptime\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12;\n\x0c\x63\x61pabilities\x18\x04 \x03(\x0b\x32%.inglenook.router.v1.CapabilityStatus\x12\x31\n\x06\x63onfig\x18\x05 \x01(\x0b\x32!.inglenook.common.v1.ConfigStatus\x12/\n\x05\x63\x61\x63he\x18\x06 \x01(\x0b\x32 .inglenook.router.v1.CacheStatus\"J\n\x13ListBackendsRequest\x12\x33\n\ncapability\x18\x01 \x01(\x0e\x32\x1f.inglenook.common.v1.Capability\"F\n\x14ListBackendsResponse\x12.\n\x08\x62\x61\x63kends\x18\x01 \x03(\x0b\x32\x1c.inglenook.router.v1.Backend\"\x0f\n\rReloadRequest\"T\n\x0eReloadResponse\x12\x31\n\x06\x63onfig\x18\x01 \x01(\x0b\x32!.inglenook.common.v1.ConfigStatus\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"\"\n\x11PurgeCacheRequest\x12\r\n\x05model\x18\x01 \x01(\t\",\n\x12PurgeCacheResponse\x12\x16\n\x0epurged_entries\x18\x01 \x01(\x03*\xbc\x01\n\x0c\x42\x61\x63kendState\x12\x1d\n\x19\x42\x41\x43KEND_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42\x41\x43KEND_STATE_HEALTHY\x10\x01\x12\x1d\n\x19\x42\x41\x43KEND_STATE_NOT_SERVING\x10\x02\x12\x1d\n\x19\x42\x41\x43KEND_STATE_UNREACHABLE\x10\x03\x12\x19\n\x15\x42\x41\x43KEND_STATE_EJECTED\x10\x04\x12\x19\n\x15\x42\x41\x43KEND_STATE_PROBING\x10\x05\x32\x96\x03\n\rRouterService\x12_\n\tGetStatus\x12%.inglenook.router.v1.GetStatusRequest\x1a&.inglenook.router.v1.GetStatusResponse\"\x03\x90\x02\x01\x12h\n\x0cListBackends\x12(.inglenook.router.v1.ListBackendsRequest\x1a).inglenook.router.v1.ListBackendsResponse\"\x03\x90\x02\x01\x12V\n\x06Reload\x12\".inglenook.router.v1.ReloadRequest\x1a#.inglenook.router.v1.ReloadResponse\"\x03\x90\x02\x02\x12\x62\n\nPurgeCache\x12&.inglenook.router.v1.PurgeCacheRequest\x1a\'.inglenook.router.v1.PurgeCacheResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,30 +42,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROUTERSERVICE'].methods_by_name['Reload']._serialized_options = b'\220\002\002'
   _globals['_ROUTERSERVICE'].methods_by_name['PurgeCache']._loaded_options = None
   _globals['_ROUTERSERVICE'].methods_by_name['PurgeCache']._serialized_options = b'\220\002\002'
-  _globals['_BACKENDSTATE']._serialized_start=1265
-  _globals['_BACKENDSTATE']._serialized_end=1453
+  _globals['_BACKENDSTATE']._serialized_start=1595
+  _globals['_BACKENDSTATE']._serialized_end=1783
   _globals['_BACKEND']._serialized_start=157
-  _globals['_BACKEND']._serialized_end=386
-  _globals['_CAPABILITYSTATUS']._serialized_start=389
-  _globals['_CAPABILITYSTATUS']._serialized_end=554
-  _globals['_CONFIGSTATUS']._serialized_start=556
-  _globals['_CONFIGSTATUS']._serialized_end=667
-  _globals['_GETSTATUSREQUEST']._serialized_start=669
-  _globals['_GETSTATUSREQUEST']._serialized_end=687
-  _globals['_GETSTATUSRESPONSE']._serialized_start=690
-  _globals['_GETSTATUSRESPONSE']._serialized_end=929
-  _globals['_LISTBACKENDSREQUEST']._serialized_start=931
-  _globals['_LISTBACKENDSREQUEST']._serialized_end=1005
-  _globals['_LISTBACKENDSRESPONSE']._serialized_start=1007
-  _globals['_LISTBACKENDSRESPONSE']._serialized_end=1077
-  _globals['_RELOADREQUEST']._serialized_start=1079
-  _globals['_RELOADREQUEST']._serialized_end=1094
-  _globals['_RELOADRESPONSE']._serialized_start=1096
-  _globals['_RELOADRESPONSE']._serialized_end=1180
-  _globals['_PURGECACHEREQUEST']._serialized_start=1182
-  _globals['_PURGECACHEREQUEST']._serialized_end=1216
-  _globals['_PURGECACHERESPONSE']._serialized_start=1218
-  _globals['_PURGECACHERESPONSE']._serialized_end=1262
-  _globals['_ROUTERSERVICE']._serialized_start=1456
-  _globals['_ROUTERSERVICE']._serialized_end=1862
+  _globals['_BACKEND']._serialized_end=557
+  _globals['_CAPABILITYSTATUS']._serialized_start=560
+  _globals['_CAPABILITYSTATUS']._serialized_end=743
+  _globals['_CACHESTATUS']._serialized_start=746
+  _globals['_CACHESTATUS']._serialized_end=948
+  _globals['_GETSTATUSREQUEST']._serialized_start=950
+  _globals['_GETSTATUSREQUEST']._serialized_end=968
+  _globals['_GETSTATUSRESPONSE']._serialized_start=971
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1259
+  _globals['_LISTBACKENDSREQUEST']._serialized_start=1261
+  _globals['_LISTBACKENDSREQUEST']._serialized_end=1335
+  _globals['_LISTBACKENDSRESPONSE']._serialized_start=1337
+  _globals['_LISTBACKENDSRESPONSE']._serialized_end=1407
+  _globals['_RELOADREQUEST']._serialized_start=1409
+  _globals['_RELOADREQUEST']._serialized_end=1424
+  _globals['_RELOADRESPONSE']._serialized_start=1426
+  _globals['_RELOADRESPONSE']._serialized_end=1510
+  _globals['_PURGECACHEREQUEST']._serialized_start=1512
+  _globals['_PURGECACHEREQUEST']._serialized_end=1546
+  _globals['_PURGECACHERESPONSE']._serialized_start=1548
+  _globals['_PURGECACHERESPONSE']._serialized_end=1592
+  _globals['_ROUTERSERVICE']._serialized_start=1786
+  _globals['_ROUTERSERVICE']._serialized_end=2192
 # @@protoc_insertion_point(module_scope)

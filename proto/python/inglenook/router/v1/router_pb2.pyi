@@ -71,6 +71,11 @@ class Backend(_message.Message):
     STATE_DETAIL_FIELD_NUMBER: _builtins.int
     STATE_SINCE_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
+    MEDIAN_TIME_FIELD_NUMBER: _builtins.int
+    CALLS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    EJECTIONS_FIELD_NUMBER: _builtins.int
+    CONFIG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the backend in the configuration."""
     capability: _common_pb2.Capability.ValueType
@@ -83,9 +88,26 @@ class Backend(_message.Message):
     """One sentence about `state`, for people. Empty when the backend is healthy."""
     tier: _builtins.int
     """Place of the backend in its route: 0 is asked first."""
+    load: _builtins.float
+    """Load that it last reported, 0 when idle, 1 when all it has is busy, more when calls wait (ORCA,
+    https://github.com/cncf/xds/blob/main/xds/data/orca/v3/orca_load_report.proto). Absent when it
+    reports none.
+    """
+    calls_in_flight: _builtins.int
+    """Calls of this router that it has not answered yet."""
+    ejections: _builtins.int
+    """How often it was ejected since the router started."""
     @_builtins.property
     def state_since(self) -> _timestamp_pb2.Timestamp:
         """Since when `state` has held."""
+
+    @_builtins.property
+    def median_time(self) -> _duration_pb2.Duration:
+        """Median of the time that its recent answers took. Absent before the first."""
+
+    @_builtins.property
+    def config(self) -> _common_pb2.ConfigStatus:
+        """The configuration that its process has in force. Absent when it does not tell."""
 
     def __init__(
         self,
@@ -97,12 +119,19 @@ class Backend(_message.Message):
         state_detail: _builtins.str = ...,
         state_since: _timestamp_pb2.Timestamp | None = ...,
         tier: _builtins.int = ...,
+        load: _builtins.float | None = ...,
+        median_time: _duration_pb2.Duration | None = ...,
+        calls_in_flight: _builtins.int = ...,
+        ejections: _builtins.int = ...,
+        config: _common_pb2.ConfigStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["state_since", b"state_since"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_load", b"_load", "config", b"config", "load", b"load", "median_time", b"median_time", "state_since", b"state_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capability", b"capability", "endpoint", b"endpoint", "name", b"name", "state", b"state", "state_detail", b"state_detail", "state_since", b"state_since", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_load", b"_load", "calls_in_flight", b"calls_in_flight", "capability", b"capability", "config", b"config", "ejections", b"ejections", "endpoint", b"endpoint", "load", b"load", "median_time", b"median_time", "name", b"name", "state", b"state", "state_detail", b"state_detail", "state_since", b"state_since", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__load: _TypeAlias = _typing.Literal["load"]  # noqa: Y015
+    _WhichOneofArgType__load: _TypeAlias = _typing.Literal["_load", b"_load"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__load) -> _WhichOneofReturnType__load | None: ...
 
 Global___Backend: _TypeAlias = Backend  # noqa: Y015
 
@@ -117,6 +146,7 @@ class CapabilityStatus(_message.Message):
     HEALTHY_BACKENDS_FIELD_NUMBER: _builtins.int
     TOTAL_BACKENDS_FIELD_NUMBER: _builtins.int
     CALLS_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
     capability: _common_pb2.Capability.ValueType
     """The capability."""
     available: _builtins.bool
@@ -127,6 +157,10 @@ class CapabilityStatus(_message.Message):
     """All backends of the route. 0 when no route is configured."""
     calls_in_flight: _builtins.int
     """Calls that are in the router now."""
+    strategy: _builtins.str
+    """How backends are chosen: `priority`, `least_loaded`, `lowest_latency` or `lowest_cost`. Empty
+    when no route is configured.
+    """
     def __init__(
         self,
         *,
@@ -135,50 +169,71 @@ class CapabilityStatus(_message.Message):
         healthy_backends: _builtins.int = ...,
         total_backends: _builtins.int = ...,
         calls_in_flight: _builtins.int = ...,
+        strategy: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "calls_in_flight", b"calls_in_flight", "capability", b"capability", "healthy_backends", b"healthy_backends", "total_backends", b"total_backends"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "calls_in_flight", b"calls_in_flight", "capability", b"capability", "healthy_backends", b"healthy_backends", "strategy", b"strategy", "total_backends", b"total_backends"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CapabilityStatus: _TypeAlias = CapabilityStatus  # noqa: Y015
 
 @_typing.final
-class ConfigStatus(_message.Message):
-    """The configuration that is in force."""
+class CacheStatus(_message.Message):
+    """What the router keeps of answers, and how that goes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    PATH_FIELD_NUMBER: _builtins.int
-    SHA256_FIELD_NUMBER: _builtins.int
-    LOADED_AT_FIELD_NUMBER: _builtins.int
-    LAST_ERROR_FIELD_NUMBER: _builtins.int
-    path: _builtins.str
-    """Where it was read from."""
-    sha256: _builtins.str
-    """SHA-256 of the file, lowercase hex."""
-    last_error: _builtins.str
-    """Why the last reload changed nothing. Empty when it succeeded or none was tried."""
-    @_builtins.property
-    def loaded_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was read."""
-
+    URL_FIELD_NUMBER: _builtins.int
+    MEMORY_ENTRIES_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_HITS_FIELD_NUMBER: _builtins.int
+    REDIS_HITS_FIELD_NUMBER: _builtins.int
+    MISSES_FIELD_NUMBER: _builtins.int
+    REDIS_ERRORS_FIELD_NUMBER: _builtins.int
+    REDIS_AVAILABLE_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """Where answers are kept besides the router's memory, without user and password. `memory:` when
+    nowhere else, `off` when no answers are kept at all.
+    """
+    memory_entries: _builtins.int
+    """Answers in the router's memory."""
+    memory_bytes: _builtins.int
+    """How much of the router's memory they take, in bytes."""
+    max_memory_bytes: _builtins.int
+    """How much they may take, in bytes."""
+    memory_hits: _builtins.int
+    """Lookups that found an answer in memory, since the router started."""
+    redis_hits: _builtins.int
+    """Lookups that found one in Redis."""
+    misses: _builtins.int
+    """Lookups that found none."""
+    redis_errors: _builtins.int
+    """Lookups and writes that Redis failed."""
+    redis_available: _builtins.bool
+    """True when Redis is configured and was well when it was last asked."""
     def __init__(
         self,
         *,
-        path: _builtins.str = ...,
-        sha256: _builtins.str = ...,
-        loaded_at: _timestamp_pb2.Timestamp | None = ...,
-        last_error: _builtins.str = ...,
+        url: _builtins.str = ...,
+        memory_entries: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+        max_memory_bytes: _builtins.int = ...,
+        memory_hits: _builtins.int = ...,
+        redis_hits: _builtins.int = ...,
+        misses: _builtins.int = ...,
+        redis_errors: _builtins.int = ...,
+        redis_available: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["loaded_at", b"loaded_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_error", b"last_error", "loaded_at", b"loaded_at", "path", b"path", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_memory_bytes", b"max_memory_bytes", "memory_bytes", b"memory_bytes", "memory_entries", b"memory_entries", "memory_hits", b"memory_hits", "misses", b"misses", "redis_available", b"redis_available", "redis_errors", b"redis_errors", "redis_hits", b"redis_hits", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ConfigStatus: _TypeAlias = ConfigStatus  # noqa: Y015
+Global___CacheStatus: _TypeAlias = CacheStatus  # noqa: Y015
 
 @_typing.final
 class GetStatusRequest(_message.Message):
@@ -208,6 +263,7 @@ class GetStatusResponse(_message.Message):
     UPTIME_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """Version of the router."""
     @_builtins.property
@@ -223,8 +279,12 @@ class GetStatusResponse(_message.Message):
         """All four capabilities, routed or not."""
 
     @_builtins.property
-    def config(self) -> Global___ConfigStatus:
+    def config(self) -> _common_pb2.ConfigStatus:
         """The configuration that is in force."""
+
+    @_builtins.property
+    def cache(self) -> Global___CacheStatus:
+        """The cache of answers."""
 
     def __init__(
         self,
@@ -233,11 +293,12 @@ class GetStatusResponse(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         uptime: _duration_pb2.Duration | None = ...,
         capabilities: _abc.Iterable[Global___CapabilityStatus] | None = ...,
-        config: Global___ConfigStatus | None = ...,
+        config: _common_pb2.ConfigStatus | None = ...,
+        cache: Global___CacheStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "started_at", b"started_at", "uptime", b"uptime"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "config", b"config", "started_at", b"started_at", "uptime", b"uptime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "config", b"config", "started_at", b"started_at", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache", b"cache", "capabilities", b"capabilities", "config", b"config", "started_at", b"started_at", "uptime", b"uptime", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,13 +378,13 @@ class ReloadResponse(_message.Message):
     changed: _builtins.bool
     """False when the file was the same as before."""
     @_builtins.property
-    def config(self) -> Global___ConfigStatus:
+    def config(self) -> _common_pb2.ConfigStatus:
         """The configuration that is now in force."""
 
     def __init__(
         self,
         *,
-        config: Global___ConfigStatus | None = ...,
+        config: _common_pb2.ConfigStatus | None = ...,
         changed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
