@@ -1,10 +1,14 @@
 """Library: `inglenook.toml` as a frozen, typed, validated value, and the secrets it refers to."""
 
 from services.config.configuration import Configuration, ConfigurationFile
+from services.config.exposure import exposure
+from services.config.keys import hash_of, is_key, new_key
 from services.config.load import load
 from services.config.problems import ConfigurationInvalid, Problem
 from services.config.secrets import Secret, SecretUnavailable, resolve
+from services.config.sections.access import Access, Key, Permission
 from services.config.sections.base import Capability
+from services.config.sections.cache import Cache
 from services.config.sections.chat import Chat, Paid, TargetFacts
 from services.config.sections.engine import Engine, Limits
 from services.config.sections.hub import Hub
@@ -24,8 +28,11 @@ from services.config.sections.models import (
 from services.config.sections.network import (
     Backend,
     Channels,
+    ClientTls,
     Service,
+    Tls,
     is_literal,
+    is_loopback,
     join_address,
     split_address,
 )
@@ -41,17 +48,21 @@ from services.config.sections.providers import (
     OllamaProvider,
     Provider,
 )
+from services.config.sections.routes import Route, Strategy
 
 __all__ = [
     "OLLAMA_CLOUD",
+    "Access",
     "AnthropicProvider",
     "AnyModel",
     "AnyProvider",
     "Backend",
+    "Cache",
     "Capability",
     "Channels",
     "Chat",
     "ChatModel",
+    "ClientTls",
     "CloudflareProvider",
     "CompatibleProvider",
     "Configuration",
@@ -63,26 +74,36 @@ __all__ = [
     "GeminiProvider",
     "HostedProvider",
     "Hub",
+    "Key",
     "Limits",
     "LocalModel",
     "Model",
     "NliModel",
     "OllamaProvider",
     "Paid",
+    "Permission",
     "Pooling",
     "Problem",
     "Provider",
     "RemoteEmbedModel",
     "RerankModel",
+    "Route",
     "Secret",
     "SecretUnavailable",
     "Service",
     "Shutdown",
+    "Strategy",
     "TargetFacts",
     "Telemetry",
+    "Tls",
+    "exposure",
+    "hash_of",
+    "is_key",
     "is_literal",
+    "is_loopback",
     "join_address",
     "load",
+    "new_key",
     "resolve",
     "split_address",
     "split_target",

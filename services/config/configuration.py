@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-from pydantic import AfterValidator
+from pydantic import field_validator
 
-from services.config.sections.base import LENIENT, Capability, Name, Section
+from services.config.sections.access import Access
+from services.config.sections.base import Capability, Name, Section
+from services.config.sections.cache import Cache
 from services.config.sections.chat import Chat, Paid, TargetFacts
 from services.config.sections.engine import Engine, Limits
 from services.config.sections.hub import Hub
@@ -16,6 +18,7 @@ from services.config.sections.models import AnyModel, TargetName
 from services.config.sections.network import Backend, Channels, Services
 from services.config.sections.operations import Shutdown, Telemetry
 from services.config.sections.providers import AnyProvider, OllamaProvider
+from services.config.sections.routes import Route
 
 DEFAULT_BACKENDS = {
     "chat": Backend(endpoints=("127.0.0.1:50052",)),
@@ -30,22 +33,13 @@ DEFAULT_PROVIDERS = {"ollama": OllamaProvider(type="ollama")}
 """Providers that a target may name without a `[providers]` table of their own."""
 
 
-def check_route(backends: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `backends` if the router can serve them: one, for as long as there is no failover."""
-    if len(backends) != 1:
-        message = "must name exactly one backend; replicas belong into that backend's endpoints"
-        raise ValueError(message)
-    return backends
-
-
 class Configuration(Section):
     """Everything that the file says, defaults filled in."""
 
     models: dict[Name, AnyModel] = {}
     """The models that callers may name."""
-    routes: dict[Capability, Annotated[tuple[Name, ...], LENIENT, AfterValidator(check_route)]] = {}
-    """Which backend answers for a capability: a list with one name, of a `[backends]` table or of a
-    service. Replicas of one backend are listed in its `endpoints`."""
+    routes: dict[Capability, Route] = {}
+    """Which backends answer for a capability: `embed = ["embed"]`, or a table that says more."""
     backends: dict[Name, Backend] = {}
     """Where backends listen. `chat`, `embed`, `rerank` and `nli` need no table while they listen on
     their standard ports on this machine."""
@@ -66,12 +60,27 @@ class Configuration(Section):
     """How models are fetched from the Hugging Face Hub."""
     limits: Limits = Limits()
     """How much is accepted."""
+    cache: Cache = Cache()
+    """Which answers the router keeps."""
+    access: Access = Access()
+    """Who may call the router."""
     channels: Channels = Channels()
     """How the router's connections to backends behave."""
     shutdown: Shutdown = Shutdown()
     """What happens between SIGTERM and exit."""
     telemetry: Telemetry = Telemetry()
     """Logs and traces."""
+
+    @field_validator("routes", mode="before")
+    @classmethod
+    def read_short_routes(cls, routes: Any) -> Any:
+        """Take a list of backends for a table that says nothing else."""
+        if not isinstance(routes, dict):
+            return routes
+        return {
+            name: {"backends": route} if isinstance(route, list | tuple) else route
+            for name, route in routes.items()
+        }
 
     def backend(self, name: str) -> Backend:
         """Return the backend called `name`; a name that validation let through always exists."""

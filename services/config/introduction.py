@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.config.environment import CACHE_VARIABLE, CONFIG_VARIABLE, STATE_VARIABLE
+from services.config.environment import API_KEY_VARIABLE, CACHE_VARIABLE, CONFIG_VARIABLE, STATE_VARIABLE
 
 COMMAND: Final = "python -m services.config.reference"
 
@@ -73,6 +73,8 @@ no model.
   Default: `inglenook` in the folder that `XDG_CACHE_HOME` names, else `~/.cache/inglenook`.
 - `{STATE_VARIABLE}`: the state folder, for what cannot be made again: what was spent (`paid.ledger`).
   Default: `inglenook` in the folder that `XDG_STATE_HOME` names, else `~/.local/state/inglenook`.
+- `{API_KEY_VARIABLE}`: the API key that the command line shows to the router, unless `--api-key-env` names
+  another variable. No service reads it.
 - `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`: as for the tools of the Hugging Face
   Hub; what `[hub]` says goes before them.
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from services.config.configuration import Configuration, ConfigurationFile
 from services.config.explain import explain
+from services.config.exposure import exposed
 from services.config.problems import ConfigurationInvalid, Problem
 from services.config.references import (
     dangling,
@@ -20,6 +21,8 @@ from services.config.references import (
     shared_addresses,
     unknown_providers,
 )
+from services.config.sections.base import BASE
+from services.config.vector_spaces import incomparable
 
 
 def load(path: Path, *, keys: bool = False) -> ConfigurationFile:
@@ -60,13 +63,15 @@ def _parse(path: Path, content: bytes) -> dict[str, Any]:
 def _validate(path: Path, data: dict[str, Any], *, keys: bool) -> Configuration:
     problems = [
         *dangling(data),
+        *incomparable(data),
         *unknown_providers(data),
         *shared_addresses(data),
         *missing_secrets(data),
+        *exposed(data),
         *(missing_keys(data) if keys else ()),
     ]
     try:
-        configuration = Configuration.model_validate(data)
+        configuration = Configuration.model_validate(data, context={BASE: path.resolve().parent})
     except ValidationError as error:
         raise ConfigurationInvalid(path, [*problems, *explain(error, Configuration)]) from error
     if problems:

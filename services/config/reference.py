@@ -11,9 +11,10 @@ import inspect
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import unified_diff
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
@@ -26,7 +27,9 @@ from services.config.sections.models import TargetName
 
 SIMPLE: Final = {
     "address": ("address (`host:port`)", "addresses (`host:port`)"),
+    "optional-address": ('address (`host:port`) or "off"', 'addresses (`host:port`) or "off"'),
     "boolean": ("true or false", "booleans"),
+    "path": ("path of a file", "paths of files"),
     "integer": ("whole number", "whole numbers"),
     "name": ("name", "names"),
     "number": ("number", "numbers"),
@@ -36,6 +39,8 @@ SIMPLE: Final = {
     "url": ("URL without user and query", "URLs without user and query"),
 }
 """What simple values are called: one, several."""
+
+BELOW_THE_TOP: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,28 +97,76 @@ def page() -> str:
     return INTRODUCTION + "".join(str(table) for table in tables())
 
 
-def tables(section: type[BaseModel] = Configuration, path: str = "") -> Iterator[Table]:
-    """Yield the tables of a section that consists of tables, in the order of the code."""
-    properties = section.model_json_schema()["properties"]
+def tables(section: type[BaseModel] = Configuration, path: str = "") -> Sequence[Table]:
+    """Return the tables within a section, in the order of the code, each followed by those within it.
+
+    Tables that differ in nothing but one name of their paths are told once, after the last of them.
+    """
+    found: list[Table] = []
+    for table in _tables(section, path):
+        alike = next((one for one in found if _is_like(one, table)), None)
+        if alike is None:
+            found.append(table)
+            continue
+        found.remove(alike)
+        found.append(replace(table, path=_common(alike.path, table.path)))
+    return found
+
+
+def _tables(section: type[BaseModel], path: str) -> Iterator[Table]:
     for name, field in section.model_fields.items():
         place, description = f"{path}{name}", field.description or ""
-        inner: Any = field.annotation
+        inner = _unless_absent(field.annotation)
         if get_origin(inner) is dict:
             key, inner = get_args(inner)
-            table = f'{place}."<provider>/<model>"' if key == TargetName else f"{place}.<name>"
+            place = f'{place}."<provider>/<model>"' if key == TargetName else f"{place}.<{_singular(name)}>"
             if tables_by_tag(inner):
-                yield from _variants(table, description, inner)
+                yield from _variants(place, description, inner)
                 continue
-            if not _is_section(inner):
-                yield Table(place, description, (_of_fixed_names(properties[name]),))
-                continue
-            place = table
         elif _is_section(inner):
-            description = inspect.cleandoc(inner.__doc__ or "")
-        if any(_is_section(one.annotation) for one in inner.model_fields.values()):
-            yield from tables(inner, f"{place}.")
-        else:
-            yield Table(place, description, tuple(_settings(inner)))
+            optional = inner is not field.annotation  # else the page says nothing of leaving it out
+            description = "\n\n".join(([description] if optional else []) + [_told(inner)])
+        if _is_section(inner):
+            yield from _nested(inner, place, description)
+
+
+def _nested(section: type[BaseModel], place: str, description: str) -> Iterator[Table]:
+    """Yield the table of a section, if it has settings of its own, and those within it."""
+    if own := tuple(_settings(section)):
+        yield Table(place, description, own)
+    yield from _tables(section, f"{place}.")
+
+
+def _is_like(one: Table, other: Table) -> bool:
+    """Say whether two tables differ in one name of their paths at most, below the top."""
+    ours, theirs = one.path.split("."), other.path.split(".")
+    differing = sum(ours[i] != theirs[i] for i in range(min(len(ours), len(theirs))))
+    same = (one.description, one.settings, one.variant) == (other.description, other.settings, other.variant)
+    return same and len(ours) == len(theirs) > BELOW_THE_TOP and differing <= 1
+
+
+def _common(one: str, other: str) -> str:
+    """Return the path that stands for both."""
+    parts = zip(one.split("."), other.split("."), strict=True)
+    return ".".join(mine if mine == theirs else "<name>" for mine, theirs in parts)
+
+
+def _unless_absent(annotation: Any) -> Any:
+    """Return what a setting may be besides absent."""
+    choices = [one for one in get_args(annotation) if one is not NoneType]
+    return choices[0] if NoneType in get_args(annotation) and len(choices) == 1 else annotation
+
+
+def _holds_tables(annotation: Any) -> bool:
+    inner = _unless_absent(annotation)
+    if get_origin(inner) is dict:
+        inner = get_args(inner)[1]
+        return bool(tables_by_tag(inner)) or _is_section(inner)
+    return _is_section(inner)
+
+
+def _singular(name: str) -> str:
+    return "capability" if name == "routes" else "name"
 
 
 def _variants(path: str, description: str, annotation: Any) -> Iterator[Table]:
@@ -167,15 +220,11 @@ def _is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Section)
 
 
-def _of_fixed_names(schema: Mapping[str, Any]) -> Setting:
-    """Return the one setting of a table whose keys are known and whose values are alike."""
-    names = ", ".join(f"`{name}`" for name in schema["propertyNames"]["enum"])
-    return Setting(names, kind(schema["additionalProperties"]), None, required=False, description="")
-
-
 def _settings(section: type[BaseModel]) -> Iterator[Setting]:
     properties = section.model_json_schema()["properties"]
     for name, field in section.model_fields.items():
+        if _holds_tables(field.annotation):
+            continue
         required = field.is_required()
         yield Setting(
             name=f"`{name}`",

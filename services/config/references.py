@@ -25,7 +25,10 @@ def dangling(data: Mapping[str, Any]) -> Iterator[Problem]:
     routes = _table(data, "routes")
     known = {*backends, *DEFAULT_BACKENDS}
     used: set[str] = set()
-    for capability, names in routes.items():
+    for capability, route in routes.items():
+        table = isinstance(route, dict)
+        names = route.get("backends") if table else route
+        place = ("routes", capability, "backends") if table else ("routes", capability)
         for position, name in enumerate(names if isinstance(names, list) else []):
             if not isinstance(name, str):
                 continue
@@ -33,7 +36,7 @@ def dangling(data: Mapping[str, Any]) -> Iterator[Problem]:
             if name not in known:
                 close = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {close[0]}?" if close else f"add a table [{dotted('backends', name)}]"
-                yield Problem(dotted("routes", capability, position), f"there is no backend {name}", hint)
+                yield Problem(dotted(*place, position), f"there is no backend {name}", hint)
     for name in backends:
         if name not in used:
             yield Problem(
@@ -67,8 +70,8 @@ def shared_addresses(data: Mapping[str, Any]) -> Iterator[Problem]:
     services = _table(data, "services")
     for service in Services.model_fields:
         table, defaults = _table(services, service), getattr(DEFAULT_SERVICES, service)
-        for setting in ("listen", "metrics_listen"):
-            address = table.get(setting, getattr(defaults, setting))
+        for setting in ("listen", "metrics_listen", "http_listen"):
+            address = table.get(setting, getattr(defaults, setting, None))
             if not isinstance(address, str):
                 continue
             path = f"services.{service}.{setting}"

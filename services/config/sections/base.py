@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 Capability = Literal["chat", "embed", "rerank", "nli"]
 """What can be asked of a model."""
@@ -21,6 +31,23 @@ Name = Annotated[
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 """A duration in seconds, 0 to a day."""
 
+
+BASE: Final = "base"
+"""What the context of validation calls the folder of the configuration file."""
+
+
+def _from_the_file(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get(BASE, Path())
+    return Path(base) / path.expanduser()
+
+
+FilePath = Annotated[
+    Path,
+    Strict(strict=False),
+    AfterValidator(_from_the_file),
+    WithJsonSchema({"type": "string", "format": "path"}),
+]
+"""Path of a file. One that is relative starts at the configuration file; `~` is the user's home."""
 
 LENIENT = Strict(strict=False)
 """For lists: TOML's arrays become tuples, which strict validation would refuse."""

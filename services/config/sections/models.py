@@ -10,6 +10,7 @@ from pydantic import (
     AfterValidator,
     Discriminator,
     Field,
+    StringConstraints,
     Tag,
     ValidationInfo,
     WithJsonSchema,
@@ -123,6 +124,11 @@ class EmbedModel(Model):
     """Put before every input whose `input_type` is query, for example `"query: "`."""
     document_prompt: str = ""
     """Put before every input whose `input_type` is document, for example `"passage: "`."""
+    vector_space: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    """Models that name the same space give embeddings that can be compared with each other, for example one
+    model in two precisions, or here and at a provider. Only between them may a call move when the backend of
+    its model cannot answer. Required when `routes.embed` names several backends. Default: a space of its
+    own."""
 
 
 class RerankModel(Model):
@@ -259,6 +265,11 @@ class RemoteEmbedModel(Section):
     """Put before every input whose `input_type` is document, for example `"passage: "`."""
     timeout_seconds: Annotated[Seconds, Field(gt=0)] = 60.0
     """How long a target may take."""
+    vector_space: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
+    """Models that name the same space give embeddings that can be compared with each other, for example one
+    model in two precisions, or here and at a provider. Only between them may a call move when the backend of
+    its model cannot answer. Required when `routes.embed` names several backends. Default: a space of its
+    own."""
 
 
 REMOTE_EMBED: Final = "embed and targets"

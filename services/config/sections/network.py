@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from services.config.sections.base import LENIENT, Seconds, Section
+from services.config.sections.base import LENIENT, FilePath, Refused, Seconds, Section
 
 MAX_PORT: Final = 65_535
 PORT: Final = re.compile(r"[0-9]{1,5}")
@@ -42,6 +50,16 @@ def check_address(address: str) -> str:
     return address
 
 
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach `host`: `localhost`, or an address that is never routed."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def is_literal(host: str) -> bool:
     """Say whether `host` needs no name service: an IP address or `localhost`."""
     if host == "localhost":
@@ -59,6 +77,67 @@ Address = Annotated[
 """`host:port`, or `[address]:port` for IPv6."""
 
 
+OFF: Final = "off"
+
+
+def _unless_off(value: Any) -> Any:
+    return None if value == OFF else value
+
+
+def _check_if_any(address: str) -> str:
+    try:
+        return check_address(address)
+    except ValueError as error:
+        message = f'{error}; or "{OFF}"'
+        raise ValueError(message) from error
+
+
+OptionalAddress = Annotated[
+    Annotated[str, AfterValidator(_check_if_any)] | None,
+    BeforeValidator(_unless_off),
+    WithJsonSchema({"type": "string", "format": "optional-address"}),
+]
+"""An `Address`, or `off`, which becomes None."""
+
+
+class Tls(Section):
+    """Certificates of a server. The files may be replaced while it runs: new connections get the new ones.
+
+    Relative paths start at the configuration file.
+    """
+
+    certificate: FilePath
+    """Certificate chain, PEM, the server's own certificate first."""
+    key: FilePath
+    """Private key of the certificate, PEM, without a passphrase."""
+    client_ca: FilePath | None = None
+    """Certificates of the authorities whose clients are let in, PEM: mutual TLS. Default: any client."""
+
+
+class ClientTls(Section):
+    """How the router knows a backend's servers, and shows itself to them. The files may be replaced, too.
+
+    Relative paths start at the configuration file.
+    """
+
+    ca: FilePath
+    """Certificates of the authorities that servers are trusted by, PEM."""
+    certificate: FilePath | None = None
+    """Certificate chain that the router shows, PEM; needs `key`. Default: it shows none."""
+    key: FilePath | None = None
+    """Private key of the certificate, PEM, without a passphrase. Default: none, like the certificate."""
+    server_name: str | None = None
+    """Name that servers' certificates are for. Default: the host of the endpoint."""
+
+    @model_validator(mode="after")
+    def check_pair(self) -> ClientTls:
+        """Refuse half of a pair."""
+        if (self.certificate is None) != (self.key is None):
+            message = "has only one of `certificate` and `key`"
+            raise Refused(message, "set both, or neither")
+        return self
+
+
 class Service(Section):
     """Where one service listens."""
 
@@ -69,6 +148,8 @@ class Service(Section):
     command line turns it off."""
     reflection: bool = True
     """Serve gRPC reflection, which grpcurl and buf curl use."""
+    tls: Tls | None = None
+    """Speak TLS, on gRPC and HTTP alike. Default: plain text."""
 
 
 class RouterService(Service):
@@ -76,6 +157,8 @@ class RouterService(Service):
 
     listen: Address = "127.0.0.1:50051"
     metrics_listen: Address | None = "127.0.0.1:9101"
+    http_listen: OptionalAddress = "127.0.0.1:3030"
+    """Address of the HTTP server, which speaks OpenAI: docs/http.md. Port 0 takes a free one."""
 
 
 class ChatService(Service):
@@ -122,6 +205,10 @@ class Backend(Section):
     endpoints: Annotated[tuple[Address, ...], LENIENT, Field(max_length=256)]
     """Where the backend's replicas listen: either one `host:port` whose DNS name may stand for any
     number of replicas, or several addresses with IP addresses or localhost as hosts."""
+    cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """What a call costs here compared with other backends, in any unit; for `strategy = "lowest_cost"`."""
+    tls: ClientTls | None = None
+    """Speak TLS with its endpoints. Default: plain text."""
 
     @field_validator("endpoints")
     @classmethod
@@ -157,9 +244,29 @@ class Channels(Section):
     """A connection that gives no sign of life for this long is closed, and its calls that are safe to
     retry move to another endpoint. Together with `keepalive_seconds` this bounds how long a frozen
     process can hold a call."""
-    max_attempts: Annotated[int, Field(ge=1, le=5)] = 4
-    """Most attempts for a call that is safe to retry, the first included."""
-    outlier_interval_seconds: Annotated[Seconds, Field(ge=0.1)] = 2.0
-    """How often endpoints whose calls fail are looked for, to be ejected."""
+    ejection_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    """An endpoint is ejected, which means that it gets no calls for a while, after so many failures in a row.
+    Only failures that it is to blame for count: lost connections, bugs, models that break. At most half of a
+    backend's endpoints are ejected, and never the last healthy one."""
+    ejection_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """An endpoint is also ejected when at least this share of its calls failed within
+    `ejection_window_seconds`."""
+    ejection_min_calls: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """How many calls there must have been for `ejection_share` to count."""
+    ejection_window_seconds: Annotated[Seconds, Field(ge=0.1)] = 10.0
+    """How far back `ejection_share` looks."""
     ejection_seconds: Annotated[Seconds, Field(ge=0.1)] = 10.0
-    """How long an endpoint stays ejected the first time; each further time it stays longer."""
+    """How long an endpoint stays ejected the first time; the second time twice as long, and so on. After that
+    one call at a time tries it."""
+    max_ejection_seconds: Annotated[Seconds, Field(ge=0.1, validate_default=True)] = 120.0
+    """Longest time that an endpoint stays ejected. At least `ejection_seconds`."""
+
+    @field_validator("max_ejection_seconds")
+    @classmethod
+    def check_longest(cls, longest: float, info: ValidationInfo) -> float:
+        """Refuse a longest time that is shorter than the first."""
+        first = info.data.get("ejection_seconds", 0.0)  # absent when it has a problem of its own
+        if longest < first:
+            message = f"is {longest:g}, less than ejection_seconds, which is {first:g}"
+            raise Refused(message, f"set it to {first:g} or more, or ejection_seconds to {longest:g} or less")
+        return longest

@@ -29,7 +29,8 @@ def test_sample_in_the_repository_root_is_valid_without_any_key(
     assert isinstance(assistant, ChatModel)
     assert {target.partition("/")[0] for target in assistant.targets} <= {"ollama"}
     assert not configuration.paid.enabled
-    assert configuration.routes == {name: (name,) for name in ("embed", "rerank", "nli", "chat")}
+    backends = {name: route.backends for name, route in configuration.routes.items()}
+    assert backends == {name: (name,) for name in ("embed", "rerank", "nli", "chat")}
     assert {name: model.capability for name, model in configuration.models.items()} == {
         "minilm": "embed",
         "minilm-rerank": "rerank",
@@ -114,9 +115,9 @@ def test_defaults_of_a_model_leave_to_its_files_what_its_files_say(accepted: Acc
 
 def test_partial_table_keeps_the_other_defaults(accepted: Accepted) -> None:
     """One changed setting of a service changes no other."""
-    router = accepted('[services.router]\nlisten = "0.0.0.0:6000"').services.router
+    router = accepted('[services.router]\nlisten = "127.0.0.2:6000"').services.router
     assert (router.listen, router.metrics_listen, router.reflection) == (
-        "0.0.0.0:6000",
+        "127.0.0.2:6000",
         "127.0.0.1:9101",
         True,
     )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.config import is_literal, join_address, split_address
+from services.config import is_literal, is_loopback, join_address, split_address
 from tests.unit.config.conftest import Accepted, Refused
 
 
@@ -66,6 +66,13 @@ def test_what_is_not_an_address_is_refused_everywhere(refused: Refused, address:
     ]
 
 
+def test_what_is_neither_an_address_nor_off_is_told_of_both(refused: Refused) -> None:
+    """A door that was to be closed, and a word that was misspelled."""
+    (problem,) = refused("[services.router]\nhttp_listen = 'offf'")
+    assert problem.startswith("services.router.http_listen: must be host:port")
+    assert problem.endswith('; or "off"')
+
+
 @pytest.mark.parametrize(
     ("host", "literal"),
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("embed", False), ("127.0.0.1.nip", False)],
@@ -73,6 +80,26 @@ def test_what_is_not_an_address_is_refused_everywhere(refused: Refused, address:
 def test_literal_hosts_need_no_name_service(host: str, literal: bool) -> None:
     """An IP address or localhost is known without asking anyone."""
     assert is_literal(host) is literal
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.0.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("fe80::1", False),
+        ("::ffff:10.0.0.1", False),
+        ("embed", False),
+    ],
+)
+def test_only_loopback_is_out_of_reach_of_other_machines(host: str, loopback: bool) -> None:
+    """A name may stand for anything, and a private network is a network."""
+    assert is_loopback(host) is loopback
 
 
 def _backend(endpoints: str) -> str:

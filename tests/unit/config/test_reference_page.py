@@ -27,13 +27,15 @@ def test_page_has_every_table_in_the_order_of_the_file() -> None:
     """The names in the headings are those to write into the file."""
     assert [table.path for table in reference.tables()] == [
         *["models.<name>"] * 7,
-        "routes",
+        "routes.<capability>",
         "backends.<name>",
+        "backends.<name>.tls",
         "services.router",
         "services.chat",
         "services.embed",
         "services.rerank",
         "services.nli",
+        "services.<name>.tls",
         *["providers.<name>"] * 8,
         'targets."<provider>/<model>"',
         "chat",
@@ -41,6 +43,9 @@ def test_page_has_every_table_in_the_order_of_the_file() -> None:
         "engine",
         "hub",
         "limits",
+        "cache",
+        "access",
+        "access.keys.<name>",
         "channels",
         "shutdown",
         "telemetry",
@@ -60,13 +65,25 @@ def test_variants_of_a_table_are_told_with_what_makes_them_one() -> None:
     assert told['with `type` = `"anthropic"`'] == ["url", "api_key", "tier"]
 
 
+def test_table_that_may_be_left_out_says_what_that_means() -> None:
+    """A table has no default that the page could print: its field says it, before what the table is."""
+    told = {table.path: table.description for table in reference.tables()}
+    assert told["backends.<name>.tls"].startswith(
+        "Speak TLS with its endpoints. Default: plain text.\n\nHow "
+    )
+
+
+def test_table_that_several_tables_have_is_told_once() -> None:
+    """Five copies of the same certificates would only make readers look for a difference."""
+    assert reference.page().count("the server's own certificate first") == 1
+
+
 def test_every_setting_is_described() -> None:
     """A setting without a docstring cannot be added; one without a default says what leaving it out means."""
     silent = [
         f"{table.path} {setting.name}"
         for table in reference.tables()
         for setting in table.settings
-        if table.path != "routes"  # its one setting is described by the table
         if not setting.description
         or (not setting.required and setting.default is None and "Default:" not in setting.description)
     ]
@@ -85,7 +102,8 @@ def test_settings_are_told_with_type_bounds_and_default() -> None:
     assert told["models.<name> `pooling`"] == '- `pooling` · one of `"cls"`, `"mean"`, `"last_token"`.'
     assert told["models.<name> `max_input_tokens`"] == "- `max_input_tokens` · whole number, 2 to 1,000,000."
     assert told["models.<name> `preload`"] == "- `preload` · true or false. Default: `true`."
-    assert told["routes `chat`, `embed`, `rerank`, `nli`"].endswith("· list of names.")
+    assert told["routes.<capability> `backends`"] == "- `backends` · list of names. Required."
+    assert told["services.<name>.tls `certificate`"] == "- `certificate` · path of a file. Required."
     assert told["models.<name> `targets`"].endswith("list of targets (`provider/model`). Required.")
     assert told["providers.<name> `type`"].startswith('- `type` · one of `"ollama"`, `"anthropic"`,')
     assert told["backends.<name> `endpoints`"].endswith("· list of addresses (`host:port`). Required.")
@@ -99,7 +117,7 @@ def test_settings_are_told_with_type_bounds_and_default() -> None:
 def test_example_of_the_page_runs(accepted: Accepted) -> None:
     """What people copy is a valid file, and it is on the page as it was tested."""
     configuration = accepted(EXAMPLE)
-    assert configuration.backend(configuration.routes["embed"][0]).endpoints
+    assert configuration.backend(configuration.routes["embed"].backends[0]).endpoints
     assert f"```toml\n{EXAMPLE}```" in COMMITTED.read_text(encoding="utf-8")
 
 

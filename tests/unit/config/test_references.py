@@ -22,7 +22,8 @@ def test_route_to_an_unknown_name_says_which_table_to_add(refused: Refused) -> N
 def test_route_may_name_a_backend_of_the_file_or_a_service(accepted: Accepted) -> None:
     """Both kinds of names lead somewhere."""
     text = "[routes]\nembed = ['gpu']\nnli = ['nli']\n[backends.gpu]\nendpoints = ['h:1']"
-    assert accepted(text).routes == {"embed": ("gpu",), "nli": ("nli",)}
+    routes = accepted(text).routes
+    assert {name: route.backends for name, route in routes.items()} == {"embed": ("gpu",), "nli": ("nli",)}
 
 
 def test_backend_that_no_route_uses_is_refused(refused: Refused) -> None:
@@ -32,19 +33,38 @@ def test_backend_that_no_route_uses_is_refused(refused: Refused) -> None:
     ]
 
 
-@pytest.mark.parametrize("names", ["[]", "['embed', 'nli']"])
-def test_route_names_exactly_one_backend(refused: Refused, names: str) -> None:
-    """There is no failover between backends yet, so a second one would silently never be asked."""
-    assert refused(f"[routes]\nembed = {names}") == [
-        "routes.embed: must name exactly one backend; replicas belong into that backend's endpoints"
-    ]
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ("[]", "must name at least one backend"),
+        ("['nli', 'nli']", "names a backend twice; replicas belong into that backend's endpoints"),
+    ],
+)
+def test_route_names_backends_each_of_them_once(refused: Refused, names: str, problem: str) -> None:
+    """A route that leads nowhere is a mistake, and so is one that falls back to where it comes from."""
+    assert refused(f"[routes]\nnli = {names}") == [f"routes.nli.backends: {problem}"]
+
+
+EMBEDDER = "[models.%s]\ncapability = 'embed'\nsource = 'dir:m'\n%s\n"
+
+
+@pytest.mark.parametrize("route", ["embed = ['embed', 'chat']", "embed = {backends = ['embed', 'chat']}"])
+def test_embed_route_with_several_backends_needs_to_know_whose_vectors_compare(
+    refused: Refused, accepted: Accepted, route: str
+) -> None:
+    """A call that moved to another model unnoticed would fill an index with vectors of no use there."""
+    models = EMBEDDER % ("a", "vector_space = 's'") + EMBEDDER % ("b", "")
+    (problem,) = refused(f"{models}[routes]\n{route}")
+    assert problem.startswith("models.b.vector_space: is missing: routes.embed names several backends")
+    assert accepted(f"{models}vector_space = 't'\n[routes]\n{route}").models["b"].vector_space == "t"  # type: ignore[union-attr]  # an embedding model
+    accepted(f"{models}[routes]\nembed = ['embed']\nnli = ['nli', 'chat']")
 
 
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         (
-            "[services.router]\nlisten = '0.0.0.0:7000'\n[services.embed]\nlisten = '0.0.0.0:7000'",
+            "[services.router]\nlisten = '127.0.0.2:7000'\n[services.embed]\nlisten = '127.0.0.2:7000'",
             "services.embed.listen: is the same address as services.router.listen",
         ),
         (

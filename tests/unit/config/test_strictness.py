@@ -73,8 +73,8 @@ def test_unknown_setting_is_told_with_its_path_and_what_was_meant(
         ("models.m = ['chat']", "models.m: must be a table"),
         ("providers.p = 'ollama'", "providers.p: must be a table"),
         ("targets.'ollama/m' = 5", 'targets."ollama/m": must be a table'),
-        ("[routes]\nembed = 'embed'", "routes.embed: must be a list"),
-        ("[routes]\nembed = [5]", "routes.embed.0: must be a string"),
+        ("[routes]\nembed = 'embed'", "routes.embed: must be a table"),
+        ("[routes]\nembed = [5]", "routes.embed.backends.0: must be a string"),
     ],
 )
 def test_wrong_type_is_refused_in_the_words_of_the_file(refused: Refused, text: str, problem: str) -> None:
@@ -90,7 +90,7 @@ def test_wrong_type_is_refused_in_the_words_of_the_file(refused: Refused, text: 
             "[engine]\nexecution_provider = 'gpu'",
             "engine.execution_provider: must be 'cpu', 'cuda' or 'openvino'",
         ),
-        ("[channels]\nmax_attempts = 6", "channels.max_attempts: must be less than or equal to 5"),
+        ("[channels]\nejection_share = 2", "channels.ejection_share: must be less than or equal to 1"),
         ("[shutdown]\ngrace_seconds = inf", "shutdown.grace_seconds: must be a finite number"),
         ("[shutdown]\ngrace_seconds = nan", "shutdown.grace_seconds: must be a finite number"),
         ("[limits]\ndefault_timeout_seconds = 0", "limits.default_timeout_seconds: must be greater than 0"),
