@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +25,24 @@ from services.chassis.process import (
     Surroundings,
     run_until_signal,
 )
-from services.config import ConfigurationFile, ConfigurationInvalid, Service, environment, load, split_address
+from services.chassis.reload import Source, different
+from services.chassis.tls import CertificatesUnusable
+from services.config import (
+    ConfigurationFile,
+    ConfigurationInvalid,
+    Service,
+    environment,
+    exposure,
+    load,
+    split_address,
+)
 from services.version import VERSION
 
 EXIT_FAILED: Final = 1
 EXIT_MISCONFIGURED: Final = 2
 MAX_DRAIN_SECONDS: Final = 86_400
+OWN_LIMITS: Final = frozenset({"max_message_bytes", "max_concurrent_calls"})
+"""The limits that a server is built with. The others are the application's."""
 
 Build = Callable[[Surroundings, ConfigurationFile], Application]
 
@@ -48,10 +61,21 @@ def main(name: str, build: Build, arguments: Sequence[str] | None = None, *, key
         sys.stderr.write(f"{error}\n")
         return EXIT_MISCONFIGURED
     settings = _settings(name, file, options)
+    if problem := exposure(file.configuration, name, settings.service.listen):
+        sys.stderr.write(f"--listen {settings.service.listen}: {problem}\n")
+        return EXIT_MISCONFIGURED
     configure_logs(name, settings.telemetry)
+    source = Source(
+        path=options.config.absolute(),
+        read=partial(_read_again, options.config, settings, keys=keys),
+        adopt=lambda changed: _adopt(settings, _settings(name, changed, options)),
+    )
     try:
-        _run(_serve(settings, lambda surroundings: build(surroundings, file)))
-    except AddressInUse as error:
+        _run(_serve(settings, lambda surroundings: build(surroundings, file), source))
+    except ConfigurationInvalid as error:  # found when the application was built
+        sys.stderr.write(f"{error}\n")
+        return EXIT_MISCONFIGURED
+    except (AddressInUse, CertificatesUnusable) as error:
         log.error("cannot start: %s", error)  # noqa: TRY400  # what happened is said; a traceback adds nothing
         return EXIT_FAILED
     except Exception:
@@ -124,8 +148,41 @@ def _settings(name: str, file: ConfigurationFile, options: argparse.Namespace) -
     )
 
 
-async def _serve(settings: ProcessSettings, build: Callable[[Surroundings], Application]) -> None:
-    await run_until_signal(ServiceProcess(settings, build))
+def _read_again(path: Path, started: ProcessSettings, *, keys: bool) -> ConfigurationFile:
+    """Return what the file says now.
+
+    Raises:
+        ConfigurationInvalid: It cannot be used, or would leave this process, which goes on listening where it
+            does, open to other machines.
+    """
+    file = load(path, keys=keys)
+    services = file.configuration.services.model_copy(update={started.name: started.service})
+    lasting = file.configuration.model_copy(update={"services": services})
+    if problem := exposure(lasting, started.name, started.service.listen):
+        raise ConfigurationInvalid(path, [problem])
+    return file
+
+
+def _adopt(started: ProcessSettings, changed: ProcessSettings) -> list[str]:
+    """Log at another level from now on; return what else differs from what the process was started with."""
+    logging.getLogger().setLevel(changed.telemetry.log_level.upper())
+    service, limits = different(started.service, changed.service), different(started.limits, changed.limits)
+    shutdown, telemetry = (
+        different(started.shutdown, changed.shutdown),
+        different(started.telemetry, changed.telemetry),
+    )
+    return [
+        *(f"services.{started.name}.{name}" for name in service),
+        *(f"limits.{name}" for name in limits if name in OWN_LIMITS),
+        *(f"shutdown.{name}" for name in shutdown),
+        *(f"telemetry.{name}" for name in telemetry if name != "log_level"),
+    ]
+
+
+async def _serve(
+    settings: ProcessSettings, build: Callable[[Surroundings], Application], source: Source
+) -> None:
+    await run_until_signal(ServiceProcess(settings, build, source))
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

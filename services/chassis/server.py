@@ -8,10 +8,12 @@ from typing import Final
 import grpc
 
 from services.chassis.metrics import AddressInUse
-from services.config import Limits, join_address, split_address
+from services.chassis.tls import server_credentials
+from services.config import Limits, Tls, join_address, split_address
 
 TRANSPORT_SLACK: Final = 4
 MAX_PENDING_CALLS: Final = 10_000
+MAX_METADATA_BYTES: Final = 16_384
 
 SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     # Without this a second process silently shares the port and takes half of the calls.
@@ -26,6 +28,9 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_connection_age_ms", 300_000),
     ("grpc.max_connection_age_grace_ms", 60_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
+    # One limit: between gRPC's two, which are 8 and 16 KiB, a call would be refused by chance.
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     # No lower: a client that keeps to the limit still overruns it, because it forgets a call sooner than
     # the server does, and the calls beyond it fail with UNAVAILABLE. Admission is what limits calls.
     ("grpc.max_concurrent_streams", MAX_PENDING_CALLS),
@@ -42,15 +47,20 @@ def new_server(interceptors: Sequence[grpc.aio.ServerInterceptor], limits: Limit
     return grpc.aio.server(interceptors=list(interceptors), options=[*SERVER_OPTIONS, receive])
 
 
-def bind(server: grpc.aio.Server, address: str) -> str:
+def bind(server: grpc.aio.Server, address: str, tls: Tls | None = None) -> str:
     """Listen at `address` and return it, with the port that was taken if 0 was asked for.
 
     Raises:
         AddressInUse: Something else listens there, or the host has no such address.
+        CertificatesUnusable: The files of `tls` cannot be used.
     """
     host, _ = split_address(address)
+    credentials = server_credentials(tls) if tls is not None else None
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
     except RuntimeError as error:
         message = f"cannot listen at {address}: the port is in use, or this host has no such address"
         raise AddressInUse(message) from error

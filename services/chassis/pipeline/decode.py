@@ -5,6 +5,7 @@ gRPC's own answers are INTERNAL for bytes that do not parse and a bare text for 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -22,7 +23,7 @@ class Decoding:
     def wrap(self, method: Method, inner: Behavior) -> Behavior:
         """Return `inner`, given what the bytes mean."""
 
-        async def decoded(content: bytes, context: Context) -> Any:
+        def decoded(content: bytes, context: Context) -> Awaitable[Any]:
             if len(content) > self._limit:
                 raise MessageTooLarge(len(content), self._limit)
             try:
@@ -31,6 +32,6 @@ class Decoding:
                 kind = method.name.rpartition("/")[2]
                 problem = f"the bytes are not a {kind} request; check that both sides use the same contract"
                 raise InvalidRequest([("", problem)]) from error
-            return await inner(request, context)
+            return inner(request, context)  # no coroutine of its own: nothing is left to do after it
 
         return decoded

@@ -42,8 +42,13 @@ class Pipeline(grpc.aio.ServerInterceptor):
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
         """Return the handler of the method that is called, with the layers around it."""
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method
+        return self.wrapped(handler_call_details.method, await continuation(handler_call_details))
+
+    def wrapped(self, method: str, handler: Handler | None) -> Handler | None:
+        """Return `handler`, which is that of `method`, with the layers around it.
+
+        Where there is none, return what refuses the call; None for health and reflection.
+        """
         if method.startswith(EXEMPT_PREFIXES):
             return handler
         if handler is None:

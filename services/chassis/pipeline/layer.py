@@ -46,7 +46,11 @@ class Layer(Protocol):
     """One concern around every call."""
 
     def wrap(self, method: Method, inner: Behavior) -> Behavior:
-        """Return a coroutine function: `inner` with the concern around it. Called once per method."""
+        """Return what runs a call: `inner` with the concern around it. Called once per method.
+
+        A coroutine function, or a function that returns what it got from `inner`. The outermost layer has to
+        return a coroutine function, which gRPC insists on.
+        """
 
 
 def method_of(name: str, handler: Handler) -> Method:

@@ -62,13 +62,17 @@ class Translation:
             raise error
         if isinstance(error, Relayed):
             await context.abort(error.code, error.message, error.trailing_metadata)
-        if isinstance(error, Explained) and error.reason in CODES:
-            status = explained_status(error)
-        else:
-            status = _log_bug(error, method)
+        status = status_of(error, method)
         identity: tuple[str, str | bytes] = (SERVED_BY_KEY, self._identity())
         metadata = (*status.trailing_metadata, identity)  # grpc.aio insists on a tuple
         await context.abort(status.code, status.message, metadata)
+
+
+def status_of(error: BaseException, method: str) -> Status:
+    """Return what to tell a caller about `error`; one that explains nothing is a bug and is logged."""
+    if isinstance(error, Explained) and error.reason in CODES:
+        return explained_status(error)
+    return _log_bug(error, method)
 
 
 def _log_bug(error: BaseException, method: str) -> Status:

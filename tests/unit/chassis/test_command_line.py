@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.main import EXIT_MISCONFIGURED, main
+from services.chassis.main import EXIT_FAILED, EXIT_MISCONFIGURED, main
 from services.chassis.process import Application, Surroundings
 from services.config import ConfigurationFile, load
 
@@ -48,3 +48,28 @@ def test_a_wrong_option_ends_with_exit_code_2_and_names_itself(
         main("router", never_built, arguments)
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "listen", "refused"),
+    [
+        ("", "0.0.0.0:50053", True),
+        ("", "[::]:50053", True),
+        ("", "127.0.0.1:50053", False),
+        ("[access]\nallow_unprotected = true\n", "0.0.0.0:50053", False),
+    ],
+)
+def test_an_address_that_others_can_reach_is_refused_on_the_command_line_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, listen: str, refused: bool
+) -> None:
+    """`--listen` goes before the file, which could not know of it when it was checked."""
+    path = tmp_path / "inglenook.toml"
+    path.write_text(text, encoding="utf-8")
+    arguments = ["--config", str(path), "--listen", listen, "--no-metrics"]
+    if not refused:
+        assert main("embed", never_built, arguments) == EXIT_FAILED  # it was built
+        return
+    assert main("embed", never_built, arguments) == EXIT_MISCONFIGURED
+    told = capsys.readouterr().err
+    assert told.startswith(f"--listen {listen}: can be reached from other machines without TLS (add ")
+    assert "[services.embed.tls]" in told

@@ -32,6 +32,7 @@ def test_what_exists_is_frozen_and_the_collector_and_the_lock_are_set() -> None:
 @pytest.mark.usefixtures("_interpreter_restored")
 def test_garbage_is_still_collected() -> None:
     """Frozen is what existed, not what comes later."""
+    gc.enable()  # it is off while a unit test runs
     interpreter.settle()
     assert gc.isenabled()
     cycle: list[object] = []
