@@ -17,6 +17,8 @@ from inglenook.embed.v1 import (
     InputType,
 )
 
+from services.chassis.errors import InvalidRequest
+from services.chassis.trailing import FINGERPRINT_KEY, add_trailing
 from services.inference.lifecycle import Registry
 from services.inference.models.embedding import EmbeddingModel, EmbedOptions
 from services.inference.models.embedding import InputType as DomainInputType
@@ -50,8 +52,15 @@ class EmbedServicer(EmbedServiceServicer):
         began = time.perf_counter()
         options = _options(request, context)
         name = self._registry.resolve(request.model)
-        async with self._registry.use(name, options.deadline) as model:
-            result = await model.embed(request.inputs, options)
+        lease = self._registry.use(name, options.deadline)
+        async with lease as model:
+            add_trailing(context, (FINGERPRINT_KEY, lease.fingerprint))
+            inputs: Sequence[str] = request.inputs
+            if request.token_inputs:
+                inputs = await model.texts_of(
+                    (one.ids for one in request.token_inputs), len(request.token_inputs)
+                )
+            result = await model.embed(inputs, options)
         del model  # else it is still there when an unload gives back what was freed
         embeddings = await _encode(result.vectors, packed=request.encoding == Encoding.ENCODING_FLOAT32)
         return EmbedResponse(
@@ -71,19 +80,22 @@ def _options(request: EmbedRequest, context: Context) -> EmbedOptions:
     """Return what the request asks for.
 
     Raises:
-        InvalidRequest: An enum has a number that the contract does not define.
+        InvalidRequest: An enum has a number that the contract does not define, or there are texts and tokens.
     """
     require_known(
         ("input_type", request.input_type, INPUT_TYPES),
         ("truncation", request.truncation, TRUNCATIONS),
         ("encoding", request.encoding, ENCODINGS),
     )
+    if request.inputs and request.token_inputs:
+        raise InvalidRequest([("token_inputs", "must not be set together with inputs")])
     return EmbedOptions(
         input_type=INPUT_TYPES[request.input_type],
         dimensions=request.dimensions if request.HasField("dimensions") else None,
         normalize=request.normalize if request.HasField("normalize") else True,
         truncation=TRUNCATIONS[request.truncation],
         deadline=deadline_of(context),
+        field="token_inputs" if request.token_inputs else "inputs",
     )
 
 

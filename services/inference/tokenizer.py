@@ -154,6 +154,32 @@ class Tokenizer:
         """Return how many tokens each text has, special tokens included, nothing cut."""
         return [len(ids) + self._template.extra for ids in await self._tokenize(texts)]
 
+    async def decode(self, inputs: Sequence[Sequence[int]], *, name: str = "token_inputs") -> list[str]:
+        """Return the texts that ids of the model's vocabulary stand for; special tokens stand for nothing.
+
+        Args:
+            inputs: The ids of each text.
+            name: What the caller calls the inputs, for error messages.
+
+        Raises:
+            InvalidInput: There is an id that the vocabulary does not have; the first of each input is named.
+        """
+        return await self._loop.run_in_executor(self._thread, self._decode, inputs, name)
+
+    def _decode(self, inputs: Sequence[Sequence[int]], name: str) -> list[str]:
+        size = self._library.get_vocab_size(with_added_tokens=True)
+        unknown = (
+            next((place for place, one in enumerate(ids) if not 0 <= one < size), None) for ids in inputs
+        )
+        wrong = [
+            (f"{name}[{index}].ids[{place}]", f"is not in the vocabulary, whose ids are 0 to {size - 1}")
+            for index, place in enumerate(unknown)
+            if place is not None
+        ]
+        if wrong:
+            raise InvalidInput(wrong)
+        return self._library.decode_batch([list(ids) for ids in inputs], skip_special_tokens=True)
+
     def close(self) -> None:
         """End the worker thread. No call may be in flight."""
         self._thread.shutdown(wait=False)

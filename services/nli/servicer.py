@@ -15,8 +15,10 @@ from inglenook.nli.v1 import (
     InferResult,
     LabelScore,
     NliServiceServicer,
+    RawScores,
 )
 
+from services.chassis.trailing import FINGERPRINT_KEY, add_trailing
 from services.config import Limits
 from services.inference.errors import InvalidInput
 from services.inference.lifecycle import Registry
@@ -43,10 +45,12 @@ class NliServicer(NliServiceServicer):
         options = InferOptions(TRUNCATIONS[request.truncation], deadline_of(context))
         name = self._registry.resolve(request.model)
         pairs = await _pairs(request, self._limits)
-        async with self._registry.use(name, options.deadline) as model:
+        lease = self._registry.use(name, options.deadline)
+        async with lease as model:
+            add_trailing(context, (FINGERPRINT_KEY, lease.fingerprint))
             judged = await model.infer(pairs, options)
         del model  # else it is still there when an unload gives back what was freed
-        results = await _inferences(judged.results)
+        results = await _inferences(judged.results, raw=request.raw_scores)
         return InferResponse(
             results=results,
             model=name,
@@ -68,7 +72,9 @@ class NliServicer(NliServiceServicer):
         labels: Sequence[str] = request.labels  # too many are not looked at: the model refuses them
         if len(labels) <= self._limits.max_client_batch_size:
             labels = list(labels)
-        async with self._registry.use(name, options.deadline) as model:
+        lease = self._registry.use(name, options.deadline)
+        async with lease as model:
+            add_trailing(context, (FINGERPRINT_KEY, lease.fingerprint))
             classified = await model.classify(request.inputs, labels, options)
         del model  # as above
         results = await _classifications(classified.results, labels)
@@ -94,12 +100,17 @@ async def _pairs(request: InferRequest, limits: Limits) -> list[Pair]:
     return pairs
 
 
-async def _inferences(inferences: Sequence[Inference]) -> list[InferResult]:
-    """Return probabilities as messages, likewise. None leaves a field out."""
+async def _inferences(inferences: Sequence[Inference], *, raw: bool) -> list[InferResult]:
+    """Return probabilities as messages, likewise, with their logits if `raw`. None leaves a field out."""
     results: list[InferResult] = []
     async for part in turns(len(inferences)):
         results += [
-            InferResult(entailment=one.entailment, neutral=one.neutral, contradiction=one.contradiction)
+            InferResult(
+                entailment=one.entailment,
+                neutral=one.neutral,
+                contradiction=one.contradiction,
+                raw_scores=RawScores(entailment=one.logits[0], opposite=one.logits[1]) if raw else None,
+            )
             for one in inferences[part]
         ]
     return results

@@ -10,6 +10,7 @@ from typing import Final
 from inglenook.common.v1 import Usage
 from inglenook.rerank.v1 import RerankRequest, RerankResponse, RerankResult, RerankServiceServicer
 
+from services.chassis.trailing import FINGERPRINT_KEY, add_trailing
 from services.config import Limits
 from services.inference.lifecycle import Registry
 from services.inference.models.reranking import Reranker, RerankOptions, Scored
@@ -35,7 +36,9 @@ class RerankServicer(RerankServiceServicer):
         documents: Sequence[str] = request.documents  # too many are not looked at: the model refuses them
         if len(documents) <= self._most:
             documents = await _read(documents)
-        async with self._registry.use(name, options.deadline) as model:
+        lease = self._registry.use(name, options.deadline)
+        async with lease as model:
+            add_trailing(context, (FINGERPRINT_KEY, lease.fingerprint))
             ranking = await model.rerank(request.query, documents, options)
         del model  # else it is still there when an unload gives back what was freed
         results = await _encode(ranking.results, documents if request.return_documents else None)

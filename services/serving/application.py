@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import grpc
 from inglenook.model.v1 import add_ModelServiceServicer_to_server
 
 from services.artifacts import Origins
 from services.chassis.health import OVERALL, Health
+from services.chassis.load_report import LoadReports
 from services.chassis.process import Surroundings
+from services.chassis.reload import different
 from services.config import Capability, Configuration, ConfigurationFile, LocalModel, Model, environment
+from services.config.problems import dotted
 from services.inference.lifecycle import (
     LifecycleSettings,
     LoadedModel,
@@ -26,6 +29,20 @@ from services.serving.metrics import EngineMetrics, ModelGauges
 from services.serving.model_servicer import ModelServicer
 
 MODEL_SERVICE = "inglenook.model.v1.ModelService"
+
+LIVE: Final = frozenset({"memory_budget_mb", "idle_unload_seconds", "on_demand"})
+"""Settings of the engine that hold from a reload on."""
+LIMITS: Final = frozenset(
+    {
+        "max_queue_size",
+        "max_client_batch_size",
+        "max_input_characters",
+        "max_batch_size",
+        "max_batch_tokens",
+        "max_queue_delay_ms",
+    }
+)
+"""Limits that models are built with."""
 
 M = TypeVar("M", bound=LoadedModel)
 
@@ -61,15 +78,16 @@ class EngineApplication(Generic[M]):
     ) -> None:
         configuration = file.configuration
         engine = configuration.engine
-        origins = Origins(file.path.parent, environment.cache_directory(), configuration.hub)
         metrics = EngineMetrics(surroundings.registry)
+        self._started = configuration
+        self._observer = metrics.observer
         self._service = service
         self._health: Health | None = None
         self._settled = False
         self._loads_on_demand = engine.on_demand != "never"
         self._registry: Registry[M] = Registry(
             _models(configuration, service.capability),
-            ModelLoader(Workshop(engine, configuration.limits, origins), service.recipe, metrics.observer),
+            self._loader(file),
             self._tell_health,
             settings=LifecycleSettings.of(engine),
             capability=service.capability,
@@ -77,6 +95,10 @@ class EngineApplication(Generic[M]):
             observe=metrics.observe_lifecycle,
         )
         surroundings.registry.register(ModelGauges(self._registry.statuses, self._queues))
+        surroundings.layers.append(LoadReports(self._utilization))
+        self._reloader = surroundings.reloader
+        self._reloader.trouble = self._trouble
+        self._reloader.begin(file, self.reload)
 
     @property
     def services(self) -> Sequence[str]:
@@ -86,7 +108,8 @@ class EngineApplication(Generic[M]):
     def register(self, server: grpc.aio.Server) -> None:
         """Add its servicers to the server."""
         self._service.add_servicer(self._registry, server)
-        add_ModelServiceServicer_to_server(ModelServicer(self._registry), server)
+        servicer = ModelServicer(self._registry, lambda: self._reloader.status)
+        add_ModelServiceServicer_to_server(servicer, server)
 
     async def start(self, health: Health) -> None:
         """Load the models that are wanted from the start."""
@@ -94,6 +117,27 @@ class EngineApplication(Generic[M]):
         await health.set(MODEL_SERVICE, serving=True)
         await self._registry.load_all()
         await self._tell_health()
+
+    async def reload(self, file: ConfigurationFile) -> Sequence[str]:
+        """Have the models of another configuration; `Registry.reconfigure` says what becomes of each.
+
+        Returns once it is in force. Models that are new or changed are still being loaded then.
+        """
+        configuration, capability = file.configuration, self._service.capability
+        self._registry.reconfigure(
+            _models(configuration, capability),
+            self._loader(file),
+            settings=LifecycleSettings.of(configuration.engine),
+            elsewhere=_elsewhere(configuration, capability),
+        )
+        self._loads_on_demand = configuration.engine.on_demand != "never"
+        await self._tell_health()
+        engine = different(self._started.engine, configuration.engine)
+        limits = different(self._started.limits, configuration.limits)
+        return [
+            *(f"engine.{name}" for name in engine if name not in LIVE),
+            *(f"limits.{name}" for name in limits if name in LIMITS),
+        ]
 
     async def stop(self) -> None:
         """Finish accepted calls and give the models back."""
@@ -120,8 +164,24 @@ class EngineApplication(Generic[M]):
         for name in (OVERALL, self._service.name):
             await self._health.set(name, serving=serving)
 
+    def _loader(self, file: ConfigurationFile) -> ModelLoader[Any, M]:
+        """Return what loads models: from where a file says, with the engine that the process began with."""
+        origins = Origins(file.path.parent, environment.cache_directory(), file.configuration.hub)
+        workshop = Workshop(self._started.engine, self._started.limits, origins)
+        return ModelLoader(workshop, self._service.recipe, self._observer)
+
+    def _trouble(self) -> str:
+        problems = self._registry.problems().items()
+        return "; ".join(
+            f"{dotted('models', name)}: answers as before: {problem}" for name, problem in problems
+        )
+
     def _queues(self) -> Sequence[tuple[str, int]]:
         return [(name, model.queue_size) for name, model in self._registry.loaded().items()]
+
+    def _utilization(self) -> float:
+        """Return how busy the process is: its models share its processors, so what they do adds up."""
+        return sum(model.utilization for model in self._registry.loaded().values())
 
 
 def _is_pending(status: ModelStatus) -> bool:

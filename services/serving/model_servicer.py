@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
-from inglenook.common.v1 import Capability
+from inglenook.common.v1 import Capability, ConfigStatus
 from inglenook.model.v1 import (
     CountTokensRequest,
     CountTokensResponse,
@@ -20,6 +21,7 @@ from inglenook.model.v1 import (
 )
 
 from services.chassis.errors import InvalidRequest
+from services.chassis.reload import ReloadStatus, written
 from services.inference.errors import ModelFailed
 from services.inference.lifecycle import LoadedModel, ModelState, Registry
 from services.serving.options import Context, deadline_of
@@ -29,10 +31,11 @@ M = TypeVar("M", bound=LoadedModel)
 
 
 class ModelServicer(ModelServiceServicer):
-    """Lists, loads and unloads the models of `registry`."""
+    """Lists, loads and unloads the models of `registry`; `config` tells the configuration in force."""
 
-    def __init__(self, registry: Registry[M]) -> None:
+    def __init__(self, registry: Registry[M], config: Callable[[], ReloadStatus] = ReloadStatus) -> None:
         self._registry = registry
+        self._config = config
 
     async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
         """List models in the order of the configuration."""
@@ -45,7 +48,9 @@ class ModelServicer(ModelServiceServicer):
             for status in self._registry.statuses()
             if wanted in {Capability.CAPABILITY_UNSPECIFIED, CAPABILITIES[status.section.capability]}
         ]
-        return ListModelsResponse(models=[model_info(status) for status in statuses])
+        return ListModelsResponse(
+            models=[model_info(status) for status in statuses], config=written(self._config(), ConfigStatus())
+        )
 
     async def GetModel(self, request: GetModelRequest, context: Context) -> GetModelResponse:
         """Describe one model."""

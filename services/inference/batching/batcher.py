@@ -98,6 +98,12 @@ class Batcher:
         """How many entries wait."""
         return len(self._queue)
 
+    @property
+    def utilization(self) -> float:
+        """How busy it is: the share of its lanes that run, and 1 more for each full batch that waits."""
+        busy = 1 - self._free_lanes / self._runner.lanes
+        return busy + len(self._queue) / self._policy.max_batch_size
+
     async def submit(
         self,
         encodings: Sequence[Encoding],

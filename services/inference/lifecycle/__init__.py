@@ -6,7 +6,7 @@
 `states` is what can be told of a model, `kinds` what a model and its loader have to offer. A `slot` is one
 model's place: its state and its leases. `budget` counts the memory that is spoken for, `residency` decides
 who comes in and who goes, `transition` moves models in and out, `idle` looks for those that nobody calls, and
-`registry` puts these together.
+`roster` says which models there are by the configuration in force, and `registry` puts these together.
 
 Invariants, each with a test in tests/unit/inference/lifecycle:
 
@@ -22,6 +22,9 @@ Invariants, each with a test in tests/unit/inference/lifecycle:
   is within it. Reservations are served in the order in which they were made.
 - What is evicted was used longest ago, and idle models go before busy ones. A model stays at least as long as
   opening it took, so that opening takes at most about half of the time however many models want in.
+- Another configuration is in force at once and as a whole. A model that it has not changed is not touched.
+  One that it has changed answers until its successor is ready, and on if that cannot be loaded; a call gets
+  either the one or the other. A model that it does not name gives no new leases.
 - A failed load takes no memory, and the model keeps the problem until `load` tries again.
 - All state belongs to the event loop; files, sessions and the system's memory accounts are read in threads.
 

@@ -42,16 +42,14 @@ class Budget:
 
     Args:
         limit_bytes: Most resident memory; 0 for no limit.
+
+    Attributes:
+        limit_bytes: As given; may change.
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._reservations: list[Reservation] = []
-
-    @property
-    def limit_bytes(self) -> int:
-        """Most resident memory; 0 for no limit."""
-        return self._limit_bytes
 
     def reserve(self, need_bytes: int) -> Reservation:
         """Get in line for memory."""
@@ -68,14 +66,14 @@ class Budget:
 
         Those who came earlier count too: who needs little does not overtake them, so nobody waits for ever.
         """
-        if not self._limit_bytes:
+        if not self.limit_bytes:
             return 0
         spoken_for = sum(one.need_bytes for one in (*self._rivals(reservation), reservation))
-        return max(0, resident_bytes + spoken_for - self._limit_bytes)
+        return max(0, resident_bytes + spoken_for - self.limit_bytes)
 
     def overrun(self, resident_bytes: int) -> int:
         """Return how many bytes too many the process has."""
-        return max(0, resident_bytes - self._limit_bytes) if self._limit_bytes else 0
+        return max(0, resident_bytes - self.limit_bytes) if self.limit_bytes else 0
 
     def is_alone(self, reservation: Reservation) -> bool:
         """Say whether nobody came earlier and nothing else is being opened."""

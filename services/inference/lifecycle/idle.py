@@ -25,6 +25,9 @@ class IdleWatch(Generic[M]):
         default_seconds: After how long a model goes whose section does not say; 0 for never.
         unload: Begins to unload a model that is ready.
         clock: Seconds that only grow.
+
+    Attributes:
+        default_seconds: As given; who changes it says so with `notice`.
     """
 
     def __init__(
@@ -34,15 +37,16 @@ class IdleWatch(Generic[M]):
         unload: Callable[[Slot[M]], asyncio.Task[None]],
         clock: Callable[[], float],
     ) -> None:
-        self._limits = {slot: slot.section.idle_unload_seconds or default_seconds for slot in slots}
+        self.default_seconds = default_seconds
+        self._slots = slots
         self._unload = unload
         self._clock = clock
         self._more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def notice(self) -> None:
-        """Look after a model that has become ready."""
-        if not any(self._limits.values()):
+        """Look again: a model has become ready, or there are other limits."""
+        if not any(self._limit(slot) for slot in self._slots) and self._task is None:
             return
         self._more.set()
         if self._task is None:
@@ -53,8 +57,8 @@ class IdleWatch(Generic[M]):
         now = self._clock()
         gone = [
             self._unload(slot)
-            for slot, limit in self._limits.items()
-            if limit and slot.state is ModelState.READY and not slot.leases and slot.last_use + limit <= now
+            for slot, limit in self._limits()
+            if slot.state is ModelState.READY and not slot.leases and slot.last_use + limit <= now
         ]
         if gone:
             await asyncio.wait(gone)
@@ -62,8 +66,8 @@ class IdleWatch(Generic[M]):
         return min(
             (
                 (now if slot.leases else slot.last_use) + limit
-                for slot, limit in self._limits.items()
-                if limit and slot.state is ModelState.READY
+                for slot, limit in self._limits()
+                if slot.state is ModelState.READY
             ),
             default=None,
         )
@@ -74,6 +78,13 @@ class IdleWatch(Generic[M]):
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+
+    def _limit(self, slot: Slot[M]) -> float:
+        return slot.section.idle_unload_seconds or self.default_seconds
+
+    def _limits(self) -> list[tuple[Slot[M], float]]:
+        """Return the models that may be idle for so long and no longer."""
+        return [(slot, limit) for slot in self._slots if (limit := self._limit(slot))]
 
     async def _watch(self) -> None:
         """Sleep until something may be due; one that becomes ready later may be due sooner."""

@@ -20,6 +20,10 @@ class LoadedModel(Protocol):
     def queue_size(self) -> int:
         """How many inputs wait."""
 
+    @property
+    def utilization(self) -> float:
+        """How busy its sessions are: 0 when idle, 1 when all of them run, more when inputs wait."""
+
     async def count_tokens(self, inputs: Sequence[str]) -> list[int]:
         """Return the tokens of each text."""
 

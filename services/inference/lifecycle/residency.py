@@ -82,6 +82,11 @@ class Residency(Generic[M]):
         self._moving: set[object] = set()
         self._moves = 0
 
+    def limit(self, limit_bytes: int) -> None:
+        """Keep to another budget from the next opening on: a smaller one makes nobody leave by itself."""
+        self._budget.limit_bytes = limit_bytes
+        self.tell()
+
     async def open(self, slot: Slot[M], prepared: Prepared[M]) -> tuple[M, float]:
         """Open a model as soon as there is memory for it; return it and how many seconds opening took.
 

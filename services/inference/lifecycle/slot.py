@@ -53,7 +53,9 @@ class Slot(Generic[M]):
         clock: Seconds that only grow.
 
     Attributes:
+        section: As given; a later configuration may say otherwise when it is to be in memory.
         state: Where the model is in its life.
+        is_retired: It has no place in the configuration any more, and never gives a lease again.
         detail: What is being done while it is loading.
         is_preparing: Whether its load has not come to memory yet.
         measured_bytes: The most that the process grew by opening it; None if that was never seen.
@@ -68,9 +70,10 @@ class Slot(Generic[M]):
         self, name: str, section: LocalModel, prepare: Prepare[M], clock: Callable[[], float]
     ) -> None:
         self.name: Final = name
-        self.section: Final = section
+        self.section = section
         self.prepare: Final = prepare
         self.state = ModelState.AVAILABLE
+        self.is_retired = False
         self.detail = ""
         self.is_preparing = False
         self.measured_bytes: int | None = None
@@ -115,6 +118,11 @@ class Slot(Generic[M]):
     def problem(self) -> str:
         """Why the last load failed; empty if it did not."""
         return self._problem
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is in memory, or on its way there or out."""
+        return self._model is not None or self.load is not None or self.unload is not None
 
     @property
     def last_use(self) -> float:
@@ -184,6 +192,11 @@ class Slot(Generic[M]):
         self.load, self.detail = None, ""
         if self.state is ModelState.LOADING:
             self.state = ModelState.AVAILABLE
+        self._send_away()
+
+    def retire(self) -> None:
+        """Have no place in the configuration any more: who waits for it looks for another of its name."""
+        self.is_retired = True
         self._send_away()
 
     def begin_unloading(self) -> None:

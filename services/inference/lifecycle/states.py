@@ -11,9 +11,9 @@ from services.config import Engine, LocalModel, Pooling
 Precision = Literal["fp32", "fp16", "bf16"]
 """Number format that a model runs in."""
 
-Cause = Literal["explicit", "idle", "evicted", "stopping"]
-"""Why a model was unloaded: somebody asked for it, nobody called the model, another one needed its memory, or
-the service ends."""
+Cause = Literal["explicit", "idle", "evicted", "reconfigured", "stopping"]
+"""Why a model was unloaded: somebody asked for it, nobody called the model, another one needed its memory,
+the configuration has changed or removed it, or the service ends."""
 
 MEGABYTE: Final = 1_000_000
 
@@ -62,7 +62,8 @@ class ModelStatus:
         section: What the configuration says about it.
         state: Where it is in its life.
         problem: Why it failed; empty otherwise.
-        detail: What is being done while it is loading; empty otherwise.
+        detail: What is being done while it is loading, or what has become of a change of its section that is
+            not in force yet; empty otherwise.
         is_preparing: Whether its files are still being fetched and its graph built.
         facts: What the last load found out; None if it never succeeded.
         memory_bytes: How much the process grew by opening it: the most that was measured, or 2.5 times

@@ -59,6 +59,11 @@ class Transitions(Generic[M]):
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the service is stopping."""
+        return self._stopping
+
     def check(self, slot: Slot[M]) -> None:
         """Refuse what comes too late.
 

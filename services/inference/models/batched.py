@@ -34,6 +34,11 @@ class BatchedModel:
         """How many texts or pairs wait."""
         return self._batcher.queue_size
 
+    @property
+    def utilization(self) -> float:
+        """How busy its sessions are: 0 when idle, 1 when all of them run, more when inputs wait."""
+        return self._batcher.utilization
+
     async def count_tokens(self, inputs: Sequence[str]) -> list[int]:
         """Return the tokens of each text by itself, special tokens included, no prompts, nothing cut.
 

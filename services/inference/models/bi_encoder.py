@@ -41,6 +41,11 @@ class BiEncoder(Reranker):
         """How many queries and documents wait."""
         return self._embedding.queue_size
 
+    @property
+    def utilization(self) -> float:
+        """How busy its sessions are: 0 when idle, 1 when all of them run, more when inputs wait."""
+        return self._embedding.utilization
+
     async def count_tokens(self, inputs: Sequence[str]) -> list[int]:
         """Return the tokens of each text, special tokens included, without prompts, nothing cut.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -32,6 +32,7 @@ class EmbedOptions:
         normalize: Whether to scale embeddings to length 1.
         truncation: What to do with texts that are too long.
         deadline: When the caller stops waiting, in seconds of `time.monotonic`; None for never.
+        field: What the caller calls its texts, for error messages.
     """
 
     input_type: InputType | None = None
@@ -39,6 +40,7 @@ class EmbedOptions:
     normalize: bool = True
     truncation: Truncation = "none"
     deadline: float | None = None
+    field: str = "inputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,33 @@ class EmbeddingModel(BatchedModel):
         self._check(inputs, options)
         prompt = self._prompts[options.input_type]
         texts = [prompt + text for text in inputs] if prompt else inputs
-        tokenized = await self._tokenizer.encode(texts, options.truncation)
-        return await self._run(tokenized, options, "inputs[{}]".format)
+        name = f"{options.field}[{{}}]".format
+        tokenized = await self._tokenizer.encode(texts, options.truncation, name=name)
+        return await self._run(tokenized, options, name)
+
+    async def texts_of(
+        self, inputs: Iterable[Sequence[int]], count: int, field: str = "token_inputs"
+    ) -> list[str]:
+        """Return the texts that token ids of the model's own vocabulary stand for.
+
+        Args:
+            inputs: The ids of each text, without special tokens. Not looked at if there are too many.
+            count: How many there are.
+            field: What the caller calls them, for error messages.
+
+        Raises:
+            InvalidInput: There are none or too many, one is far too long, or an id is not in the vocabulary.
+        """
+        most = self._limits.max_input_characters
+        if wrong := check_count(field, count, "text", self._limits):
+            raise InvalidInput(wrong)
+        ids = list(inputs)
+        long = [(index, len(one)) for index, one in enumerate(ids) if len(one) > most]
+        if long:
+            raise InvalidInput(
+                [(f"{field}[{place}]", f"has {length} ids, {most} at most") for place, length in long]
+            )
+        return await self._tokenizer.decode(ids, name=field)
 
     async def embed_search(
         self, query: str, documents: Sequence[str], options: EmbedOptions, name: Callable[[int], str]
@@ -147,8 +174,8 @@ class EmbeddingModel(BatchedModel):
         )
 
     def _check(self, inputs: Sequence[str], options: EmbedOptions) -> None:
-        wrong = check_count("inputs", len(inputs), "text", self._limits)
-        wrong = wrong or check_texts("inputs", inputs, self._limits)
+        wrong = check_count(options.field, len(inputs), "text", self._limits)
+        wrong = wrong or check_texts(options.field, inputs, self._limits)
         if options.dimensions is not None and not 1 <= options.dimensions <= self._dimensions:
             wrong.append(("dimensions", f"is {options.dimensions}, must be 1 to {self._dimensions}"))
         if wrong:

@@ -53,11 +53,13 @@ class Inference:
         entailment: That the hypothesis follows from the premise.
         neutral: That the premise says nothing about it; None if the model has no such class.
         contradiction: That the premise rules it out; None if the model has no such class.
+        logits: What the probabilities are made of: the logit of entailment, and that of its opposite.
     """
 
     entailment: float
     neutral: float | None
     contradiction: float | None
+    logits: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,8 @@ class EntailmentModel(BatchedModel):
         probabilities = softmax(logits)
         results: list[Inference] = []
         async for part in turns(len(pairs)):
-            rows = probabilities[distinct.places[part]]
-            results += map(self._inference, rows.tolist())
+            places = distinct.places[part]
+            results += map(self._inference, probabilities[places].tolist(), logits[places].tolist())
         return Inferences(results, cost)
 
     async def classify(
@@ -210,13 +212,14 @@ class EntailmentModel(BatchedModel):
         )
         return logits, cost
 
-    def _inference(self, probabilities: Sequence[float]) -> Inference:
+    def _inference(self, probabilities: Sequence[float], logits: Sequence[float]) -> Inference:
         """Give the probabilities of the classes their names."""
         roles = self._roles
         return Inference(
             entailment=probabilities[roles.entailment],
             neutral=None if roles.neutral is None else probabilities[roles.neutral],
             contradiction=None if roles.contradiction is None else probabilities[roles.contradiction],
+            logits=(logits[roles.entailment], logits[roles.opposite]),
         )
 
     async def _check_pairs(self, pairs: Sequence[Pair]) -> None:

@@ -111,6 +111,11 @@ class Reranker(ABC):
     def queue_size(self) -> int:
         """How many inputs wait."""
 
+    @property
+    @abstractmethod
+    def utilization(self) -> float:
+        """How busy its sessions are: 0 when idle, 1 when all of them run, more when inputs wait."""
+
     @abstractmethod
     async def count_tokens(self, inputs: Sequence[str]) -> list[int]:
         """Return the tokens of each text, special tokens included, without prompts, nothing cut.

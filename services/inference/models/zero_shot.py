@@ -10,6 +10,7 @@ Each label is put into a template, and an NLI model is asked whether that hypoth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from services.config import Limits
 from services.inference.models.labels import Roles
-from services.inference.models.logits import Logits, softmax
+from services.inference.models.logits import Logits
 from services.inference.models.texts import Violation, check_count, check_texts, problem_of
 from services.inference.models.turns import turns
 from services.inference.pairs import Truncation
@@ -78,9 +79,11 @@ def score(logits: Logits, roles: Roles, *, multi_label: bool) -> Scores:
     In the precision in which they are sent: what looks equal to the caller is ranked as equal.
     """
     if multi_label or logits.shape[1] == 1:
-        against = softmax(logits[..., [roles.opposite, roles.entailment]])
-        return against[..., 1].astype(np.float32)
-    return softmax(logits[..., roles.entailment]).astype(np.float32)
+        against = logits[..., [roles.opposite, roles.entailment]].reshape(-1, 2).tolist()
+        found = [_softmax(row)[1] for row in against]
+    else:
+        found = [share for row in logits[..., roles.entailment].tolist() for share in _softmax(row)]
+    return np.array(found, dtype=np.float32).reshape(logits.shape[:2])
 
 
 async def rank(scores: Scores) -> list[list[LabelScore]]:
@@ -93,6 +96,17 @@ async def rank(scores: Scores) -> list[list[LabelScore]]:
         flat += map(LabelScore, places[part].tolist(), values[part].tolist())
     width = scores.shape[1]
     return [flat[first : first + width] for first in range(0, len(flat), width)]
+
+
+def _softmax(logits: Sequence[float]) -> list[float]:
+    """Return probabilities, to the last bit as the router makes them of logits that it has kept.
+
+    numpy's exponential and sum may differ from these in the last place, by the machine they run on.
+    """
+    most = max(logits)
+    powers = [math.exp(logit - most) for logit in logits]
+    total = math.fsum(powers)
+    return [power / total for power in powers]
 
 
 def _wrong_labels(labels: Sequence[str], limits: Limits) -> list[Violation]:

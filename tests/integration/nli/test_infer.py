@@ -138,3 +138,18 @@ async def test_tokens_of_a_text_are_counted_by_itself(engine: Engine) -> None:
     told = await engine.models.CountTokens(request, timeout=LIMIT_SECONDS)
     assert list(told.token_counts) == [5, 102]
     assert told.max_input_tokens == 64
+
+
+async def test_raw_scores_are_what_the_probabilities_are_made_of(engine: Engine) -> None:
+    """Of three classes their difference is that of the logs; of two, a softmax over them is the answer."""
+    for one in (await infer(engine, *PAIRS, raw_scores=True)).results:
+        told = np.log(one.entailment) - np.log(one.contradiction)
+        assert one.raw_scores.entailment - one.raw_scores.opposite == pytest.approx(told, abs=1e-4)
+    for one in (await infer(engine, *PAIRS, model="two", raw_scores=True)).results:
+        powers = np.exp([one.raw_scores.opposite, one.raw_scores.entailment])
+        assert one.entailment == pytest.approx(powers[1] / powers.sum(), abs=1e-6)
+
+
+async def test_raw_scores_are_sent_only_on_request(engine: Engine) -> None:
+    """Who wants probabilities gets no more than those."""
+    assert not any(one.HasField("raw_scores") for one in (await infer(engine, *PAIRS)).results)

@@ -48,8 +48,8 @@ async def test_each_class_gets_the_probability_of_its_own_logit(tmp_path: Path, 
         for pair, result in zip(pairs, judged.results, strict=True):
             expected = softmax(judge.logits(*pair))
             order = [place for place in astuple(roles) if place is not None]
-            np.testing.assert_allclose(list(astuple(result)), expected[order], rtol=1e-9)
-            assert sum(astuple(result)) == pytest.approx(1)
+            np.testing.assert_allclose(list(astuple(result)[:3]), expected[order], rtol=1e-9)
+            assert sum(astuple(result)[:3]) == pytest.approx(1)
 
 
 async def test_a_model_without_a_class_leaves_its_field_out(tmp_path: Path) -> None:

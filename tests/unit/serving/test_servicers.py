@@ -34,6 +34,7 @@ REQUEST: dict[str, Any] = {
     "encoding": 0,
     "input_type": 0,
     "inputs": ["a"],
+    "token_inputs": [],
     "labels": ["a"],
     "pairs": [SimpleNamespace(premise="a", hypothesis="a")],
     "query": "a",
@@ -88,6 +89,7 @@ class Answering:
 
     max_input_tokens = FACTS.max_input_tokens
     queue_size = 0
+    utilization = 0.0
 
     def __init__(self, results: Sequence[Any]) -> None:
         cost = {"input_tokens": 1, "tokenize_seconds": 0, "queue_seconds": 0, "inference_seconds": 0}
@@ -154,7 +156,7 @@ def registry(make: Callable[[], Any], release: Callable[[], None] = lambda: None
     [
         (EmbedServicer, "Embed", np.zeros(4, np.float32)),
         (lambda models: RerankServicer(models, LIMITS), "Rerank", Scored(0, 0.5)),
-        (lambda models: NliServicer(models, LIMITS), "Infer", Inference(0.5, 0.25, 0.25)),
+        (lambda models: NliServicer(models, LIMITS), "Infer", Inference(0.5, 0.25, 0.25, (0.0, 0.0))),
         (lambda models: NliServicer(models, LIMITS), "Classify", [LabelScore(0, 0.5)]),
     ],
     ids=["embed", "rerank", "infer", "classify"],
