@@ -13,19 +13,12 @@ from inglenook.model.v1 import add_ModelServiceServicer_to_server
 
 from services.chassis.health import OVERALL, Health
 from services.chassis.process import Application, Surroundings
-from services.chat.answering.attempts import Answering
-from services.chat.answering.breaker import Breaker
-from services.chat.answering.embedding import Embedding
-from services.chat.answering.target import Target
 from services.chat.metrics import ChatMetrics, TargetGauges
-from services.chat.models import Models
-from services.chat.money.budget import Budget
-from services.chat.providers.catalog import open_providers
-from services.chat.providers.provider import Provider
 from services.chat.servicer.chat import ChatServicer
 from services.chat.servicer.embed import EmbedServicer
 from services.chat.servicer.models import ModelServicer
-from services.config import Configuration, ConfigurationFile
+from services.chat.wiring import Current, Wiring
+from services.config import ConfigurationFile
 
 CHAT_SERVICE: Final = "inglenook.chat.v1.ChatService"
 EMBED_SERVICE: Final = "inglenook.embed.v1.EmbedService"
@@ -45,20 +38,16 @@ class ChatApplication:
     """
 
     def __init__(self, surroundings: Surroundings, file: ConfigurationFile) -> None:
-        configuration = file.configuration
-        paid = configuration.paid.enabled
-        self._configuration = configuration
-        self._providers = open_providers(configuration.all_providers(), paid=paid)
-        self._models = Models(configuration, self._providers, self._target)
-        self._budget = Budget.of(file)
-        configured = [target.name for target in self._models.targets]
-        metrics = ChatMetrics(surroundings.registry, configured)
-        surroundings.registry.register(TargetGauges(lambda: self._models.targets, configured))
-        answering = Answering(configuration.chat, paid, self._budget, metrics)
-        embedding = Embedding(configuration.chat, paid, self._budget, metrics)
-        self._chat = ChatServicer(self._models, answering, metrics)
-        self._embed = EmbedServicer(self._models, embedding, configuration.limits)
-        self._model = ModelServicer(self._models, paid=paid)
+        self._metrics = ChatMetrics(surroundings.registry, ())
+        wiring = Wiring(file, self._metrics)
+        self._metrics.know(target.name for target in wiring.models.targets)
+        self._current = Current(wiring)
+        self._open = [wiring]
+        self._closing: set[asyncio.Task[None]] = set()
+        self._health: Health | None = None
+        surroundings.registry.register(TargetGauges(lambda: self._current.wiring.models.targets))
+        self._reloader = surroundings.reloader
+        self._reloader.begin(file, self.reload)
 
     @property
     def services(self) -> Sequence[str]:
@@ -67,23 +56,47 @@ class ChatApplication:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Add its servicers to the server."""
-        add_ChatServiceServicer_to_server(self._chat, server)
-        add_EmbedServiceServicer_to_server(self._embed, server)
-        add_ModelServiceServicer_to_server(self._model, server)
+        add_ChatServiceServicer_to_server(ChatServicer(self._current, self._metrics), server)
+        add_EmbedServiceServicer_to_server(EmbedServicer(self._current), server)
+        models = ModelServicer(self._current, lambda: self._reloader.status)
+        add_ModelServiceServicer_to_server(models, server)
 
     async def start(self, health: Health) -> None:
         """Serve; embeddings only if a model for them is configured."""
+        self._health = health
         for name in (OVERALL, CHAT_SERVICE, MODEL_SERVICE):
             await health.set(name, serving=True)
-        await health.set(EMBED_SERVICE, serving=bool(self._models.embed))
+        await self._tell_health()
+
+    async def reload(self, file: ConfigurationFile) -> Sequence[str]:
+        """Answer as another configuration says. Calls in flight keep what they began with.
+
+        But from this moment on they begin nothing any more that costs money, if nothing may.
+        """
+        before = self._current.wiring
+        wiring = Wiring(file, self._metrics, before)  # whatever can fail is in here
+        self._metrics.know(target.name for target in wiring.models.targets)
+        self._current.wiring = wiring
+        wiring.take_over()
+        for one in self._open:
+            one.yield_to(wiring)
+        self._open.append(wiring)
+        closing = asyncio.create_task(self._close(before), name="close-old-wiring")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await self._tell_health()
+        return ()
 
     async def stop(self) -> None:
         """Close the connections to providers, and write down what is spent."""
-        await asyncio.gather(*(provider.aclose() for provider in self._providers.values()))
-        await self._budget.aclose()
+        await asyncio.gather(self._close(self._current.wiring), *self._closing)
 
-    def _target(self, provider: Provider, upstream_model: str) -> Target:
-        configuration: Configuration = self._configuration
-        breaker = Breaker(configuration.chat, asyncio.get_running_loop().time)
-        overrides = configuration.targets.get(f"{provider.name}/{upstream_model}")
-        return Target(provider, upstream_model, breaker, overrides)
+    async def _close(self, wiring: Wiring) -> None:
+        """Close a wiring when its last call has ended, but for what others have."""
+        await wiring.unused()
+        self._open.remove(wiring)
+        await wiring.close(self._open)
+
+    async def _tell_health(self) -> None:
+        if self._health is not None:
+            await self._health.set(EMBED_SERVICE, serving=bool(self._current.wiring.models.embed))

@@ -32,7 +32,7 @@ class ChatMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry, configured: Iterable[str]) -> None:
-        self._configured = frozenset(configured)
+        self._configured = set(configured)
         self._attempts = _counter(
             registry,
             "inglenook_chat_attempts_total",
@@ -60,6 +60,10 @@ class ChatMetrics:
             "reason",
         )
         self._usage = UsageMetrics(registry)
+
+    def know(self, targets: Iterable[str]) -> None:
+        """Have these targets under their names, too, besides those that were configured before."""
+        self._configured.update(targets)
 
     def attempt_ended(self, target: str, outcome: str, seconds: float) -> None:
         """Count an attempt."""
@@ -133,11 +137,10 @@ class UsageMetrics:
 
 
 class TargetGauges(Collector):
-    """How targets are treated, asked for when Prometheus asks."""
+    """How the targets of the configuration are treated, asked for when Prometheus asks."""
 
-    def __init__(self, targets: Callable[[], Iterable[Target]], configured: Iterable[str]) -> None:
+    def __init__(self, targets: Callable[[], Iterable[Target]]) -> None:
         self._targets = targets
-        self._configured = frozenset(configured)
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Return the gauges as they stand."""
@@ -145,10 +148,9 @@ class TargetGauges(Collector):
             "inglenook_chat_target_state", "1 for the state that a target is in.", labels=("target", "state")
         )
         for target in self._targets():
-            if target.name in self._configured:
-                standing = target.breaker.standing().state
-                for state in State:
-                    family.add_metric((target.name, state.value), float(state is standing))
+            standing = target.breaker.standing().state
+            for state in State:
+                family.add_metric((target.name, state.value), float(state is standing))
         return (family,)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -50,6 +51,17 @@ class Served(Generic[S]):
     section: S
     targets: tuple[Target, ...]
     discovered: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash over what is known here to decide embeddings, lowercase hex; empty for chat models.
+
+        What a provider does with its weights is not known. How long it may take decides nothing.
+        """
+        if not isinstance(self.section, RemoteEmbedModel):
+            return ""
+        told = self.section.model_dump_json(exclude={"timeout_seconds"})
+        return hashlib.sha256(told.encode()).hexdigest()
 
 
 class UnknownModel(CallError):
@@ -115,6 +127,11 @@ class Models:
     def targets(self) -> Iterable[Target]:
         """The targets of the configuration."""
         return list(self._targets.values())
+
+    @property
+    def known(self) -> Mapping[tuple[str, str], Target]:
+        """All targets, by provider and what all ways to write the name of the model have in common."""
+        return self._known
 
     async def chat_model(self, name: str) -> Served[ChatModel]:
         """Return the chat model of that name; without a name, the only one.

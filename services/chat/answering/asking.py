@@ -46,7 +46,7 @@ class Asking:
         self._limit = Limit(call.total_seconds, call.deadline)
         order = drawn(call.targets, call.weights, means.chance)
         self._plan = Plan(order, means.settings, self._limit, means.chance)
-        self._demand = Demand(call.conversation, means.paid_enabled)
+        self._demand = Demand(call.conversation, means)
         self._outcome = Outcome()
         self._journal = Journal(means.observer)
         self._begun = False
@@ -143,8 +143,11 @@ class Asking:
                 attempt.facts = await self._limit.wait(self._demand.examine(target))
             conversation = self._conversation(candidate, attempt)
             attempt.reservation = await self._limit.wait(self._reserve(target, conversation))
+            self._demand.check_paid(target, attempt.facts)
         except CallError as error:
             attempt.is_over = True
+            if attempt.reservation is not None:
+                attempt.reservation.abandon(sent=False)
             self._plan.drop(candidate)
             self._outcome.skipped.append(Skipped(target, error))
             return None

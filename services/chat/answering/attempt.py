@@ -187,11 +187,10 @@ class Attempt:
 def _account(target: Target, failure: Failure) -> dict[str, object]:
     """Return what the log says of a failure: all of it is ours, or a code that the provider sent."""
     told = failure.told
-    return {
-        "target": target.name,
-        "reason": reason_of(failure),
-        "detail": str(failure),
+    said = {
         "upstream_status": told.status,
-        "upstream_code": told.code,
+        "upstream_code": told.code or None,
         "retry_after_seconds": told.retry_after_seconds,
     }
+    known = {name: value for name, value in said.items() if value is not None}
+    return {"target": target.name, "reason": reason_of(failure), "detail": str(failure), **known}

@@ -35,6 +35,10 @@ class Answering:
     ) -> None:
         self._means = Means(settings, paid_enabled, meter, observer, chance or random.Random())
 
+    def forbid_paid(self) -> None:
+        """Begin no attempt any more that costs money, whatever call it is for."""
+        self._means.paid_enabled = False
+
     def answer(self, call: Call) -> AsyncGenerator[list[Step], None]:
         """Yield the steps of the answer, as many at a time as there are.
 

@@ -67,6 +67,10 @@ class Breaker:
         self._probing = False
         self._era = 0
 
+    def adopt(self, settings: Chat) -> None:
+        """Go by other settings from now on; what is remembered stays."""
+        self._settings = settings
+
     @property
     def era(self) -> int:
         """How often the target has been ejected so far."""

@@ -78,6 +78,10 @@ class Embedding:
     ) -> None:
         self._means = Means(settings, paid_enabled, meter, observer, chance or random.Random())
 
+    def forbid_paid(self) -> None:
+        """Begin no attempt any more that costs money, whatever call it is for."""
+        self._means.paid_enabled = False
+
     async def embed(self, call: EmbedCall) -> Embedded:
         """Return embeddings in the order of the inputs.
 
@@ -209,18 +213,18 @@ class _Asking:
             PaidDisabled: It does.
             Failure: The provider did not say, and has to.
         """
-        allowed = self._means.paid_enabled
+        means = self._means
         if target.is_paid:
-            if not allowed:
+            if not means.paid_enabled:
                 raise PaidDisabled(target.name)
             return
         try:
             facts = await target.facts()
         except Failure:
-            if not allowed:
+            if not means.paid_enabled:
                 raise
             return
-        if facts.remote and not allowed:
+        if facts.remote and not means.paid_enabled:
             raise PaidDisabled(target.name)
 
     async def _reserve(self, target: Target) -> Reservation:

@@ -10,9 +10,9 @@ from services.chat.answering.observer import Observer
 from services.config import Chat
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Means:
-    """What all calls share; `Answering` says what each is."""
+    """What all calls share; `Answering` says what each is. `paid_enabled` may change, and only to false."""
 
     settings: Chat
     paid_enabled: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.chassis.errors import CallError
+from services.chat.answering.means import Means
 from services.chat.answering.target import Target
 from services.chat.conversation import Conversation
 from services.chat.errors import InputTooLong, NotSupported, PaidDisabled
@@ -18,12 +19,12 @@ class Demand:
 
     Attributes:
         conversation: What is asked.
-        paid_enabled: Whether targets that cost money may be called.
+        means: Says whether targets that cost money may be called.
         longer_than: Tokens that the conversation has turned out to be longer than.
     """
 
     conversation: Conversation
-    paid_enabled: bool
+    means: Means
     longer_than: int = 0
 
     async def examine(self, target: Target) -> Facts:
@@ -33,20 +34,29 @@ class Demand:
             CallError: Something does: PaidDisabled, NotSupported or InputTooLong.
             Failure: Its provider cannot say, and has to: a model of a local provider may turn out to be paid.
         """
-        if target.is_paid and not self.paid_enabled:
+        if target.is_paid and not self.means.paid_enabled:
             raise PaidDisabled(target.name)
         try:
             facts = await target.facts()
         except Failure:
-            if not self.paid_enabled:
+            if not self.means.paid_enabled:
                 raise
             facts = target.configured(UNKNOWN)
         if obstacle := self._obstacle(target, facts):
             raise obstacle
         return facts
 
+    def check_paid(self, target: Target, facts: Facts) -> None:
+        """Refuse what has become too dear while something was waited for.
+
+        Raises:
+            PaidDisabled: The target costs money, and nothing may any more.
+        """
+        if (target.is_paid or facts.remote) and not self.means.paid_enabled:
+            raise PaidDisabled(target.name)
+
     def _obstacle(self, target: Target, facts: Facts) -> CallError | None:
-        if facts.remote and not self.paid_enabled:
+        if facts.remote and not self.means.paid_enabled:
             return PaidDisabled(target.name)
         for able, needed, field, what in self._needs(facts):
             if needed and able is False:

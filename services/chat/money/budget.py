@@ -57,15 +57,21 @@ class Budget:
     def __init__(
         self, monthly_usd: float | None, ledger: Ledger, now: Callable[[], datetime] = utc_now
     ) -> None:
-        self._limit = None if monthly_usd is None else int(Decimal(str(monthly_usd)) * NANO)
+        self.limit(monthly_usd)
         self._ledger = ledger
         self._now = now
         self._prices = Prices()
         self.under_way = 0
 
+    def limit(self, monthly_usd: float | None) -> None:
+        """Spend no more than so much from now on; attempts that are under way count as before."""
+        self._limit = None if monthly_usd is None else int(Decimal(str(monthly_usd)) * NANO)
+
     @classmethod
-    def of(cls, file: ConfigurationFile) -> Budget:
+    def of(cls, file: ConfigurationFile, before: Budget | None = None) -> Budget:
         """Return the budget that a configuration sets. Nothing is opened before the first paid call.
+
+        If its ledger is that of `before`, it is `before`, still with its limit; else two would count apart.
 
         Raises:
             RuntimeError: Paid calls are allowed, and there is no place for the ledger; the message says why.
@@ -77,6 +83,8 @@ class Budget:
             path = str(environment.state_directory() / LEDGER)
         else:
             path = IN_MEMORY  # there will be nothing to keep, and there may be no home directory
+        if before is not None and before._ledger.path == path:
+            return before
         return cls(paid.monthly_budget_usd, Ledger(path))
 
     async def reserve(self, target: Target, conversation: Conversation) -> Reservation | Refusal:

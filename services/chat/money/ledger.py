@@ -69,10 +69,13 @@ class Ledger:
 
     Args:
         path: The file; its folder is made if need be.
+
+    Attributes:
+        path: As given.
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
+        self.path = path
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
 
@@ -137,9 +140,9 @@ class Ledger:
             raise LedgerUnavailable(message) from error
 
     def _open(self) -> sqlite3.Connection:
-        if self._path != IN_MEMORY:
-            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=LOCK_SECONDS, isolation_level=None)
+        if self.path != IN_MEMORY:
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=LOCK_SECONDS, isolation_level=None)
         try:
             _write_ahead(connection)
             connection.execute("PRAGMA synchronous = NORMAL")

@@ -34,6 +34,17 @@ def open_providers(sections: Mapping[str, AnyProvider], *, paid: bool) -> dict[s
     }
 
 
+def reuse(opened: Mapping[str, Provider], before: Mapping[str, Provider]) -> dict[str, Provider]:
+    """Return the providers of a new configuration; for those that are like before, the ones from before.
+
+    So their connections stay open. Those that are left out have sent nothing: there is nothing to close.
+    """
+    return {
+        name: before[name] if name in before and provider.is_like(before[name]) else provider
+        for name, provider in opened.items()
+    }
+
+
 def open_provider(name: str, section: AnyProvider) -> Provider:
     """Return one provider."""
     if isinstance(section, OllamaSection):

@@ -31,6 +31,7 @@ MAX_DOCUMENT_BYTES: Final = 64 * 1024 * 1024
 ERROR_BODY_SECONDS: Final = 5.0
 KEEP_ALIVE_SECONDS: Final = 15.0
 """Shorter than the servers' own limits, so that a request rarely meets a connection that is being closed."""
+FORBIDDEN: Final = "the configuration does not allow to call it any more"
 USER_AGENT: Final = f"inglenook/{VERSION}"
 
 for _name in ("httpx2", "httpcore2"):
@@ -81,10 +82,15 @@ class Access:
 
 
 class Connection:
-    """Requests to one provider."""
+    """Requests to one provider.
+
+    Attributes:
+        access: How it is reached.
+    """
 
     def __init__(self, access: Access) -> None:
-        self._access = access
+        self.access = access
+        self._forbidden = False
         self._free = asyncio.Semaphore(access.max_concurrent_requests)
         self._waiting = 0
         most = access.max_concurrent_requests
@@ -112,7 +118,7 @@ class Connection:
         Raises:
             Failure: BUSY: too many wait already.
         """
-        if self._free.locked() and self._waiting >= self._access.max_waiting_requests:
+        if self._free.locked() and self._waiting >= self.access.max_waiting_requests:
             raise Failure(FailureKind.BUSY, MESSAGES[FailureKind.BUSY], Told(retry_after_seconds=1.0))
         self._waiting += 1
         try:
@@ -125,13 +131,23 @@ class Connection:
             self._free.release()
 
     def send(self, outgoing: Outgoing) -> AbstractAsyncContextManager[httpx2.Response]:
-        """Send a request and open its response. The caller keeps the time."""
+        """Send a request and open its response. The caller keeps the time.
+
+        Raises:
+            Failure: Nothing may be sent any more.
+        """
+        if self._forbidden:
+            raise Failure(FailureKind.AUTHENTICATION, FORBIDDEN, DO_NOT_RETRY)
         return self._client.stream(
             "GET" if outgoing.body is None else "POST",
-            self._access.url + outgoing.path,
+            self.access.url + outgoing.path,
             content=None if outgoing.body is None else _encoded(outgoing.body),
             headers=self._all_headers(outgoing),
         )
+
+    def forbid(self) -> None:
+        """Send nothing any more."""
+        self._forbidden = True
 
     async def fetch(self, outgoing: Outgoing, timeout_seconds: float) -> dict[str, Any] | ErrorResponse:
         """Send a request and return the JSON object that answers it, or the error that does.
@@ -165,7 +181,7 @@ class Connection:
     def _all_headers(self, outgoing: Outgoing) -> dict[str, str]:
         secrets = {
             name: _sendable(prefix + secret.reveal())
-            for name, (prefix, secret) in self._access.secret_headers.items()
+            for name, (prefix, secret) in self.access.secret_headers.items()
         }
         content = {} if outgoing.body is None else {"content-type": "application/json"}
         return {**self._headers, **content, **outgoing.headers, **secrets}

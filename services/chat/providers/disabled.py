@@ -44,6 +44,13 @@ class DisabledProvider(Provider):
         del upstream_model, inputs, dimensions, timeout_seconds
         _refuse()
 
+    def is_like(self, other: Provider) -> bool:
+        """Return whether another one is disabled as well."""
+        return isinstance(other, DisabledProvider) and self.section == other.section
+
+    def forbid(self) -> None:
+        """Do nothing: it is."""
+
     async def aclose(self) -> None:
         """Do nothing: there is nothing to close."""
 

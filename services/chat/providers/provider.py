@@ -114,6 +114,18 @@ class Provider:
         del upstream_model, inputs, dimensions, timeout_seconds
         raise Failure(FailureKind.NOT_SUPPORTED, "this provider has no embeddings that could be asked for")
 
+    def is_like(self, other: Provider) -> bool:
+        """Return whether another one is asked in the same way, with the same key."""
+        return (
+            type(self) is type(other)
+            and self.section == other.section
+            and self.connection.access == other.connection.access
+        )
+
+    def forbid(self) -> None:
+        """Send it nothing any more; what was sent may be answered."""
+        self.connection.forbid()
+
     async def aclose(self) -> None:
         """Close its connections."""
         await self.connection.aclose()

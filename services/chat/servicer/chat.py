@@ -29,6 +29,7 @@ from services.chat.models import Models, Served
 from services.chat.providers.exchange import Timers
 from services.chat.servicer.events import EventWriter, ResponseWriter
 from services.chat.servicer.requests import Request, read_conversation
+from services.chat.wiring import Current
 from services.config import ChatModel
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -37,33 +38,36 @@ log: Final = logging.getLogger(__name__)
 
 
 class ChatServicer(ChatServiceServicer):
-    """Answers Chat and Complete with the models of `models`."""
+    """Answers Chat and Complete with what is in force when a call begins."""
 
-    def __init__(self, models: Models, answering: Answering, metrics: ChatMetrics) -> None:
-        self._models = models
-        self._answering = answering
+    def __init__(self, current: Current, metrics: ChatMetrics) -> None:
+        self._current = current
         self._metrics = metrics
 
     async def Chat(self, request: ChatRequest, context: Context) -> AsyncIterator[ChatEvent]:
         """Answer as a stream of events."""
-        model, call = await self._call(request, context, hold=False)
-        writer = EventWriter(call.response_id, model.name)
-        async with aclosing(self._answer(call, request)) as answer:
-            async for steps in answer:
-                for event in writer.events(steps):
-                    yield event
+        with self._current.use() as wiring:
+            model, call = await _call(wiring.models, request, context, hold=False)
+            writer = EventWriter(call.response_id, model.name)
+            async with aclosing(self._answer(wiring.answering, call, request)) as answer:
+                async for steps in answer:
+                    for event in writer.events(steps):
+                        yield event
 
     async def Complete(self, request: CompleteRequest, context: Context) -> ChatResponse:
         """Answer in one piece."""
-        model, call = await self._call(request, context, hold=True)
-        writer = ResponseWriter(call.response_id, model.name)
-        async with aclosing(self._answer(call, request)) as answer:
-            async for steps in answer:
-                writer.add(steps)
+        with self._current.use() as wiring:
+            model, call = await _call(wiring.models, request, context, hold=True)
+            writer = ResponseWriter(call.response_id, model.name)
+            async with aclosing(self._answer(wiring.answering, call, request)) as answer:
+                async for steps in answer:
+                    writer.add(steps)
         return writer.response()
 
-    async def _answer(self, call: Call, request: Request) -> AsyncGenerator[list[Step], None]:
-        async with aclosing(self._answering.answer(call)) as answer:
+    async def _answer(
+        self, answering: Answering, call: Call, request: Request
+    ) -> AsyncGenerator[list[Step], None]:
+        async with aclosing(answering.answer(call)) as answer:
             async for steps in answer:
                 if isinstance(last := steps[-1], Finished):
                     self._metrics.finished(last)
@@ -71,29 +75,30 @@ class ChatServicer(ChatServiceServicer):
                         log.info("answered", extra=_account(call, last, request))
                 yield steps
 
-    async def _call(
-        self, request: Request, context: Context, *, hold: bool
-    ) -> tuple[Served[ChatModel], Call]:
-        conversation = await _read(request)
-        model = await self._models.chat_model(request.model)
-        section = model.section
-        if conversation.max_output_tokens is None:
-            conversation = replace(conversation, max_output_tokens=section.max_output_tokens)
-        if conversation.effort is None:
-            conversation = replace(conversation, effort=section.reasoning)
-        remaining = remaining_seconds(context)
-        deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
-        return model, Call(
-            response_id=f"resp_{secrets.token_hex(12)}",
-            targets=model.targets,
-            conversation=conversation,
-            timers=Timers(section.first_token_timeout_seconds, section.idle_timeout_seconds),
-            total_seconds=section.total_timeout_seconds,
-            deadline=deadline,
-            weights=section.weights,
-            hold=hold,
-            context_length=section.context_length,
-        )
+
+async def _call(
+    models: Models, request: Request, context: Context, *, hold: bool
+) -> tuple[Served[ChatModel], Call]:
+    conversation = await _read(request)
+    model = await models.chat_model(request.model)
+    section = model.section
+    if conversation.max_output_tokens is None:
+        conversation = replace(conversation, max_output_tokens=section.max_output_tokens)
+    if conversation.effort is None:
+        conversation = replace(conversation, effort=section.reasoning)
+    remaining = remaining_seconds(context)
+    deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
+    return model, Call(
+        response_id=f"resp_{secrets.token_hex(12)}",
+        targets=model.targets,
+        conversation=conversation,
+        timers=Timers(section.first_token_timeout_seconds, section.idle_timeout_seconds),
+        total_seconds=section.total_timeout_seconds,
+        deadline=deadline,
+        weights=section.weights,
+        hold=hold,
+        context_length=section.context_length,
+    )
 
 
 async def _read(request: Request) -> Conversation:

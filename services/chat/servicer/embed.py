@@ -24,11 +24,13 @@ from inglenook.embed.v1 import (
 
 from services.chassis.deadline import remaining_seconds
 from services.chassis.errors import InvalidRequest
-from services.chat.answering.embedding import EmbedCall, Embedding
-from services.chat.models import Models
+from services.chassis.trailing import FINGERPRINT_KEY, add_trailing
+from services.chat.answering.embedding import EmbedCall
+from services.chat.errors import NotSupported
 from services.chat.servicer.events import wire_usage
 from services.chat.servicer.violations import Violations
 from services.chat.vectors import finish
+from services.chat.wiring import Current, Wiring
 from services.config import Limits, RemoteEmbedModel
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -39,64 +41,74 @@ UNCUT: Final = frozenset({Truncation.TRUNCATION_UNSPECIFIED, Truncation.TRUNCATI
 
 
 class EmbedServicer(EmbedServiceServicer):
-    """Answers Embed with the models of `models`."""
+    """Answers Embed with what is in force when a call begins."""
 
-    def __init__(self, models: Models, embedding: Embedding, limits: Limits) -> None:
-        self._models = models
-        self._embedding = embedding
-        self._limits = limits
+    def __init__(self, current: Current) -> None:
+        self._current = current
 
     async def Embed(self, request: EmbedRequest, context: Context) -> EmbedResponse:
         """Embed a list of texts with one model."""
-        began = time.perf_counter()
-        self._check(request)
-        model = self._models.embed_model(request.model)
-        _check_dimensions(request, model.section.dimensions)
-        prompt = _prompts(model.section)[request.input_type]
-        remaining = remaining_seconds(context)
-        call = EmbedCall(
-            targets=model.targets,
-            inputs=[prompt + text for text in request.inputs],
-            dimensions=model.section.dimensions,
-            timeout_seconds=model.section.timeout_seconds,
-            deadline=None if remaining is None else asyncio.get_running_loop().time() + remaining,
-        )
-        found = await self._embedding.embed(call)
-        computed = time.perf_counter()
-        return EmbedResponse(
-            embeddings=await _encode(found.vectors, request),
-            model=model.name,
-            usage=wire_usage(found.attempt.usage),
-            timings=Timings(
-                total_time=_duration(time.perf_counter() - began), inference_time=_duration(computed - began)
-            ),
-        )
+        with self._current.use() as wiring:
+            return await _embed(wiring, request, context)
 
-    def _check(self, request: EmbedRequest) -> None:
-        """Refuse what cannot be asked for.
 
-        Raises:
-            InvalidRequest: A field is missing or wrong; all of them are named.
-        """
-        violations, most = Violations(), self._limits.max_client_batch_size
-        violations.check_known("input_type", request.input_type, InputType.values())
-        violations.check_known("encoding", request.encoding, Encoding.values())
-        violations.check_known("truncation", request.truncation, Truncation.values())
-        if request.truncation not in UNCUT:
-            violations.add("truncation", "must be none: providers do not say how they cut")
-        if not 1 <= len(request.inputs) <= most:
-            violations.add("inputs", f"must hold 1 to {most} texts, not {len(request.inputs)}")
-        for index, text in enumerate(request.inputs[:most]):
-            if not text or text.isspace():
-                violations.add(f"inputs[{index}]", "must not be empty")
-            elif len(text) > self._limits.max_input_characters:
-                violations.add(
-                    f"inputs[{index}]",
-                    f"has {len(text)} characters, {self._limits.max_input_characters} at most",
-                )
-        if request.HasField("dimensions"):
-            violations.at_least("dimensions", request.dimensions)
-        violations.raise_any()
+async def _embed(wiring: Wiring, request: EmbedRequest, context: Context) -> EmbedResponse:
+    began = time.perf_counter()
+    _check(request, wiring.configuration.limits)
+    model = wiring.models.embed_model(request.model)
+    _check_dimensions(request, model.section.dimensions)
+    prompt = _prompts(model.section)[request.input_type]
+    remaining = remaining_seconds(context)
+    call = EmbedCall(
+        targets=model.targets,
+        inputs=[prompt + text for text in request.inputs],
+        dimensions=model.section.dimensions,
+        timeout_seconds=model.section.timeout_seconds,
+        deadline=None if remaining is None else asyncio.get_running_loop().time() + remaining,
+    )
+    found = await wiring.embedding.embed(call)
+    add_trailing(context, (FINGERPRINT_KEY, model.fingerprint))
+    computed = time.perf_counter()
+    return EmbedResponse(
+        embeddings=await _encode(found.vectors, request),
+        model=model.name,
+        usage=wire_usage(found.attempt.usage),
+        timings=Timings(
+            total_time=_duration(time.perf_counter() - began), inference_time=_duration(computed - began)
+        ),
+    )
+
+
+def _check(request: EmbedRequest, limits: Limits) -> None:
+    """Refuse what cannot be asked for.
+
+    Raises:
+        InvalidRequest: A field is missing or wrong; all of them are named.
+        NotSupported: There are token ids.
+    """
+    if request.token_inputs:
+        problem = "only the model's own tokenizer knows what they mean; send text as inputs"
+        message = f"token_inputs {problem}"
+        raise NotSupported(message, violations=[("token_inputs", problem)])
+    violations, most = Violations(), limits.max_client_batch_size
+    violations.check_known("input_type", request.input_type, InputType.values())
+    violations.check_known("encoding", request.encoding, Encoding.values())
+    violations.check_known("truncation", request.truncation, Truncation.values())
+    if request.truncation not in UNCUT:
+        violations.add("truncation", "must be none: providers do not say how they cut")
+    if not 1 <= len(request.inputs) <= most:
+        violations.add("inputs", f"must hold 1 to {most} texts, not {len(request.inputs)}")
+    for index, text in enumerate(request.inputs[:most]):
+        if not text or text.isspace():
+            violations.add(f"inputs[{index}]", "must not be empty")
+        elif len(text) > limits.max_input_characters:
+            violations.add(
+                f"inputs[{index}]",
+                f"has {len(text)} characters, {limits.max_input_characters} at most",
+            )
+    if request.HasField("dimensions"):
+        violations.at_least("dimensions", request.dimensions)
+    violations.raise_any()
 
 
 def _prompts(section: RemoteEmbedModel) -> Mapping[int, str]:

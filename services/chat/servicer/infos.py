@@ -48,14 +48,17 @@ class Finding:
 
 
 async def model_info(
-    served: Served[ChatModel] | Served[RemoteEmbedModel], *, paid: bool, seconds: float = CHECK_SECONDS
+    served: Served[ChatModel] | Served[RemoteEmbedModel],
+    *,
+    paid: bool,
+    seconds: float | None = CHECK_SECONDS,
 ) -> ModelInfo:
-    """Return what callers see of a model; its targets are checked now.
+    """Return what callers see of a model; its targets are checked now, unless nobody is to be asked.
 
     Args:
         served: The model.
         paid: Whether paid targets may be called.
-        seconds: How long that may take.
+        seconds: How long that may take; None to tell what is known without asking.
     """
     findings = await asyncio.gather(*(_check(target, seconds, paid=paid) for target in served.targets))
     targets = [
@@ -68,6 +71,7 @@ async def model_info(
         capability=Capability.CAPABILITY_CHAT if chat else Capability.CAPABILITY_EMBED,
         state=ModelState.MODEL_STATE_READY if usable else ModelState.MODEL_STATE_FAILED,
         state_detail="" if usable else "none of its targets can be called",
+        fingerprint=served.fingerprint,
         targets=[target.name for target in served.targets],
         target_infos=targets,
     )
@@ -78,9 +82,11 @@ async def model_info(
     return info
 
 
-async def _check(target: Target, seconds: float, *, paid: bool) -> Finding:
+async def _check(target: Target, seconds: float | None, *, paid: bool) -> Finding:
     if target.is_paid and not paid:
         return Finding(target.configured(UNKNOWN), TargetState.TARGET_STATE_DISABLED, PAID_IS_OFF)
+    if seconds is None:
+        return _standing(target, target.configured(UNKNOWN))
     try:
         async with asyncio.timeout(seconds):
             await target.provider.check(target.upstream_model)
@@ -92,6 +98,10 @@ async def _check(target: Target, seconds: float, *, paid: bool) -> Finding:
         return Finding(target.configured(UNKNOWN), TargetState.TARGET_STATE_UNREACHABLE, detail)
     if facts.remote and not paid:
         return Finding(facts, TargetState.TARGET_STATE_DISABLED, PAID_IS_OFF)
+    return _standing(target, facts)
+
+
+def _standing(target: Target, facts: Facts) -> Finding:
     state = target.breaker.standing().state
     return Finding(facts, STATES[state], DETAILS.get(state, ""))
 

@@ -82,5 +82,6 @@ async def test_attempt_that_fails_is_told_with_its_reason_and_without_a_word_of_
         "reason": "UPSTREAM_AUTH",
         "upstream_status": 401,
     }
+    assert "retry_after_seconds" not in line  # what is not known is left out
     assert "refuses the key" in line["detail"]
     assert "Sir" not in json.dumps(line)

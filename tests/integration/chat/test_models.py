@@ -16,6 +16,7 @@ from inglenook.model.v1 import (
     UnloadModelRequest,
 )
 
+from services.chassis.listing import BRIEF
 from tests.support.anthropic_server import Reply as AnyReply
 from tests.support.anthropic_server import anthropic_server
 from tests.support.chat_stage import (
@@ -217,3 +218,20 @@ async def test_paid_targets_are_listed_as_ready_once_they_are_allowed(
             [info] = (await listed(stage))["best"].target_infos
         assert claude.requests == []
     assert (info.state, info.paid, info.tools, info.images) == (HEALTHY, True, True, True)
+
+
+async def test_a_list_for_routing_asks_no_provider(tmp_path: Path) -> None:
+    """A router wants one every few seconds: names and fingerprints, which the service knows by itself."""
+    async with openai_server() as server:
+        section = provider("lan", "openai-compatible", server.url, LOCAL)
+        file = chat_model("talk", ["lan/m"]) + embed_model("vec", ["lan/v"], "dimensions = 4") + section
+        async with chat_stage(tmp_path, file) as stage:
+            full = await stage.models.ListModels(ListModelsRequest())
+            assert server.requests
+            server.requests.clear()
+            brief = await stage.models.ListModels(ListModelsRequest(), metadata=(BRIEF,))
+        assert server.requests == []
+    assert [(one.name, one.fingerprint) for one in brief.models] == [
+        (one.name, one.fingerprint) for one in full.models
+    ]
+    assert [one.state for one in brief.models] == [READY, READY]
