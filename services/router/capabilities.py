@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
 from inglenook.chat.v1 import chat_pb2
 from inglenook.common.v1 import Capability as WireCapability
 from inglenook.embed.v1 import embed_pb2
@@ -33,6 +34,18 @@ SERVICES: Final[Mapping[Capability, ServiceDescriptor]] = {
 
 MODEL_SERVICE: Final[ServiceDescriptor] = model_pb2.DESCRIPTOR.services_by_name["ModelService"]
 ROUTER_SERVICE: Final[ServiceDescriptor] = router_pb2.DESCRIPTOR.services_by_name["RouterService"]
+
+_SAFE: Final = frozenset(
+    f"/{service.full_name}/{method.name}"
+    for service in (*SERVICES.values(), MODEL_SERVICE, ROUTER_SERVICE)
+    for method in service.methods
+    if method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+)
+
+
+def is_safe(method: str) -> bool:
+    """Say whether the contract marks `/package.Service/Method` NO_SIDE_EFFECTS: it may be made twice."""
+    return method in _SAFE
 
 
 def wanted(number: int) -> list[Capability]:

@@ -19,6 +19,15 @@ class NoBackend(CallError):
         super().__init__(f"no backend for {capability}: {detail}", metadata={"capability": capability})
 
 
+class Garbled(CallError):
+    """A backend's answer is none to what it was asked."""
+
+    reason = Reason.INTERNAL
+
+    def __init__(self) -> None:
+        super().__init__("a backend's answer does not fit what it was asked; it may have another version")
+
+
 class UnknownModel(CallError):
     """The configuration names no such model."""
 

@@ -8,7 +8,7 @@ from grpc.aio import Metadata
 
 from services.chassis.errors import CODES, Explained, Relayed
 from services.chassis.status import DETAILS_KEY
-from services.router.delegate import explain
+from services.router.routing.explain import explain
 
 TEXT = "text of the other side"
 

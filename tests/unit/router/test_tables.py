@@ -9,10 +9,10 @@ from inglenook.common.v1 import ModelInfo, ModelState
 
 from services.config import Capability
 from services.router.capabilities import SERVICES, WIRE
-from services.router.endpoint import EndpointState
 from services.router.errors import NoBackend, UnknownModel
-from services.router.replicas import STATE_ORDER, _most_ready
-from services.router.router_servicer import STATES
+from services.router.routing.endpoint import EndpointState
+from services.router.servicer.replicas import STATE_ORDER, _most_ready
+from services.router.servicer.status import STATES
 
 
 def test_every_capability_has_a_service_and_a_number() -> None:
