@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health import aio as health_aio
 
 from services.config import Channels, Limits
-from services.router.endpoint import Endpoint, EndpointState, EndpointStatus
+from services.router.routing.endpoint import Endpoint, EndpointState, EndpointStatus, Terms
 from tests.support.backend import Context, FakeBackend, serving
 from tests.support.configuration import free_addresses
 from tests.support.polling import until
@@ -48,7 +50,7 @@ class Watched:
 async def watched(address: str) -> AsyncIterator[Watched]:
     """Watch the embed service at an address."""
     watched = Watched()
-    watched.endpoint = Endpoint(address, EMBED, Channels(), Limits(), watched.note)
+    watched.endpoint = Endpoint(address, Terms("embed", Channels(), Limits(), watched.note))
     try:
         yield watched
     finally:
@@ -91,8 +93,11 @@ async def test_a_backend_without_a_health_service_is_taken_for_healthy() -> None
         assert (await watch.until_state(EndpointState.HEALTHY)).detail == ""
 
 
-async def test_an_endpoint_where_nobody_listens_is_unreachable_until_somebody_does() -> None:
-    """The watch goes on trying, and notices a process that starts later."""
+async def test_an_endpoint_where_nobody_listens_is_unreachable_until_somebody_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The watch goes on trying, and notices a process that starts later; the log tells each change once."""
+    caplog.set_level(logging.INFO, "services.router.routing.endpoint")
     (address,) = free_addresses(1)
     async with watched(address) as watch:
         assert (await watch.until_state(EndpointState.UNREACHABLE)).detail
@@ -103,6 +108,11 @@ async def test_an_endpoint_where_nobody_listens_is_unreachable_until_somebody_do
         EndpointState.UNREACHABLE,
         EndpointState.HEALTHY,
         EndpointState.UNREACHABLE,
+    ]
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "an endpoint is unreachable"),
+        ("INFO", "an endpoint is healthy"),
+        ("WARNING", "an endpoint is unreachable"),
     ]
 
 

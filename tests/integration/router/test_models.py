@@ -15,13 +15,12 @@ from inglenook.model.v1 import (
     CountTokensRequest,
     GetModelRequest,
     ListModelsRequest,
-    ListModelsResponse,
     LoadModelRequest,
     UnloadModelRequest,
 )
 from inglenook.router.v1 import BackendState, ListBackendsRequest
 
-from tests.support.backend import FakeBackend, Held, serving
+from tests.support.backend import FakeBackend, Held, listing, serving
 from tests.support.configuration import free_addresses
 from tests.support.engines import SERVICE, Engine, embedding, model_section
 from tests.support.polling import until
@@ -130,12 +129,7 @@ async def test_a_backend_behind_two_routes_has_its_models_listed_once(tmp_path: 
         ModelInfo(name="there", capability=embed, state=READY),
         ModelInfo(name="ollama/found", capability=chat, state=READY),
     ]
-
-    async def tell(content: bytes, context: Any) -> bytes:
-        del content, context
-        return ListModelsResponse(models=models).SerializeToString()
-
-    async with serving(FakeBackend(unary=tell)) as backend:
+    async with serving(FakeBackend(lists=listing(*models))) as backend:
         routes = {"chat": [backend.address], "embed": [backend.address]}
         async with routed(tmp_path, routes, more=REMOTE) as router:
             listed = await router.models.ListModels(ListModelsRequest(), timeout=LIMIT_SECONDS)
@@ -153,7 +147,7 @@ async def test_a_replica_that_hangs_is_left_out_within_the_callers_time(
     async with AsyncExitStack() as stack:
         models = model_section("tiny", tiny_model)
         engine = await stack.enter_async_context(embedding(tmp_path, models))
-        stuck = await stack.enter_async_context(serving(FakeBackend(unary=held.unary)))
+        stuck = await stack.enter_async_context(serving(FakeBackend(lists=held.unary)))
         endpoints = [engine.process.address, stuck.address]
         router = await stack.enter_async_context(routed(tmp_path, {"embed": endpoints}, more=models))
         listed = await router.models.ListModels(ListModelsRequest(), timeout=1.0)

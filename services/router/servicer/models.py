@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import grpc
-from inglenook.common.v1 import ModelInfo
+from inglenook.common.v1 import ConfigStatus, ModelInfo
 from inglenook.model.v1 import (
     CountTokensRequest,
     CountTokensResponse,
@@ -23,12 +23,13 @@ from inglenook.model.v1 import (
 )
 
 from services.chassis.deadline import remaining_seconds
+from services.chassis.reload import ReloadStatus, written
 from services.config import AnyModel, Capability, Model
 from services.router.capabilities import WIRE, wanted
-from services.router.delegate import Delegate
 from services.router.errors import UnknownModel
-from services.router.replicas import describe_models, load_everywhere, unload_everywhere
-from services.router.route import Route
+from services.router.servicer.delegate import Delegate
+from services.router.servicer.replicas import describe_models, load_everywhere, unload_everywhere
+from services.router.wiring import Current, Wiring
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 AboutModel: TypeAlias = GetModelRequest | LoadModelRequest | UnloadModelRequest | CountTokensRequest
@@ -45,23 +46,25 @@ class ModelServicer(ModelServiceServicer):
 
     def __init__(
         self,
-        models: Mapping[str, AnyModel],
-        routes: Mapping[Capability, Route],
+        current: Current,
         delegates: Mapping[Capability, Delegate],
+        config: Callable[[], ReloadStatus],
     ) -> None:
-        self._models = models
-        self._routes = routes
+        self._current = current
         self._delegates = delegates
+        self._config = config
 
     async def ListModels(self, request: ListModelsRequest, context: Context) -> ListModelsResponse:
         """List models in the order of the configuration."""
         capabilities = wanted(request.capability)
         timeout = remaining_seconds(context)
-        asked = (describe_models(self._routes[capability], timeout) for capability in capabilities)
-        found = dict(zip(capabilities, await asyncio.gather(*asked), strict=True))
+        with self._current.use() as wiring:
+            asked = (describe_models(wiring.routes[capability], timeout) for capability in capabilities)
+            found = dict(zip(capabilities, await asyncio.gather(*asked), strict=True))
+            sections = wiring.configuration.models
         models = [
             found[section.capability].pop(name, _unheard(name, section))
-            for name, section in self._models.items()
+            for name, section in sections.items()
             if section.capability in found
         ]
         # Replicas that serve several capabilities tell of all their models each time.
@@ -71,41 +74,47 @@ class ModelServicer(ModelServiceServicer):
             for info in by_name.values()
             if info.capability == WIRE[capability]
         ]
-        return ListModelsResponse(models=[*models, *extra])
+        config = written(self._config(), ConfigStatus())
+        return ListModelsResponse(models=[*models, *extra], config=config)
 
     async def GetModel(self, request: GetModelRequest, context: Context) -> GetModelResponse:
         """Describe one model."""
-        if (section := self._models.get(request.model)) is None:
-            content = await self._discovered("GetModel", request, context)
-            return GetModelResponse.FromString(content)
-        found = await describe_models(self._routes[section.capability], remaining_seconds(context))
+        with self._current.use() as wiring:
+            if (section := wiring.configuration.models.get(request.model)) is None:
+                content = await self._discovered(wiring, "GetModel", request, context)
+                return GetModelResponse.FromString(content)
+            found = await describe_models(wiring.routes[section.capability], remaining_seconds(context))
         return GetModelResponse(model=found.get(request.model, _unheard(request.model, section)))
 
     async def LoadModel(self, request: LoadModelRequest, context: Context) -> LoadModelResponse:
         """Load a model on every replica that is reachable, and return once all of them have it."""
-        if (section := self._models.get(request.model)) is None:
-            content = await self._discovered("LoadModel", request, context)
-            return LoadModelResponse.FromString(content)
-        route = self._routes[section.capability]
-        return LoadModelResponse(model=await load_everywhere(route, request, remaining_seconds(context)))
+        with self._current.use() as wiring:
+            if (section := wiring.configuration.models.get(request.model)) is None:
+                content = await self._discovered(wiring, "LoadModel", request, context)
+                return LoadModelResponse.FromString(content)
+            route = wiring.routes[section.capability]
+            return LoadModelResponse(model=await load_everywhere(route, request, remaining_seconds(context)))
 
     async def UnloadModel(self, request: UnloadModelRequest, context: Context) -> UnloadModelResponse:
         """Take a model out of memory on every replica that is reachable."""
-        if (section := self._models.get(request.model)) is None:
-            content = await self._discovered("UnloadModel", request, context)
-            return UnloadModelResponse.FromString(content)
-        route = self._routes[section.capability]
-        return UnloadModelResponse(model=await unload_everywhere(route, request, remaining_seconds(context)))
+        with self._current.use() as wiring:
+            if (section := wiring.configuration.models.get(request.model)) is None:
+                content = await self._discovered(wiring, "UnloadModel", request, context)
+                return UnloadModelResponse.FromString(content)
+            route = wiring.routes[section.capability]
+            info = await unload_everywhere(route, request, remaining_seconds(context))
+            return UnloadModelResponse(model=info)
 
     async def CountTokens(self, request: CountTokensRequest, context: Context) -> CountTokensResponse:
         """Have any replica of the model's route count."""
-        if (section := self._models.get(request.model)) is None:
-            content = await self._discovered("CountTokens", request, context)
-        else:
-            content = await self._ask(section.capability, "CountTokens", request, context)
+        with self._current.use() as wiring:
+            if (section := wiring.configuration.models.get(request.model)) is None:
+                content = await self._discovered(wiring, "CountTokens", request, context)
+            else:
+                content = await self._ask(section.capability, "CountTokens", request, context)
         return CountTokensResponse.FromString(content)
 
-    async def _discovered(self, method: str, request: AboutModel, context: Context) -> bytes:
+    async def _discovered(self, wiring: Wiring, method: str, request: AboutModel, context: Context) -> bytes:
         """Have the chat service answer for a model that the configuration does not have.
 
         Raises:
@@ -113,8 +122,8 @@ class ModelServicer(ModelServiceServicer):
             Relayed: The chat service does not know it either, or answered with another error.
             NoBackend: The chat service cannot be reached.
         """
-        if "/" not in request.model or self._routes["chat"].pool is None:
-            raise UnknownModel(self._models)
+        if "/" not in request.model or not wiring.routes["chat"].pools:
+            raise UnknownModel(wiring.configuration.models)
         return await self._ask("chat", method, request, context)
 
     async def _ask(self, capability: Capability, method: str, request: AboutModel, context: Context) -> bytes:

@@ -1,6 +1,6 @@
 """Asking every replica of a route about its models, each over a connection of its own.
 
-The balanced channel would reach one replica, and only one whose models are loaded. The model service of a
+A call of the route would reach one replica, and only one whose models are loaded. The model service of a
 replica answers while its models are still loading, or when none is loaded at all.
 """
 
@@ -19,10 +19,11 @@ from inglenook.model.v1 import (
     UnloadModelRequest,
 )
 
-from services.router.delegate import explain
-from services.router.endpoint import EndpointState
 from services.router.errors import NO_ROUTE, NoBackend
-from services.router.route import Route
+from services.router.routing.endpoint import EndpointState
+from services.router.routing.explain import explain
+from services.router.routing.route import Route
+from services.router.routing.spaces import lacks
 
 ASK_SECONDS: Final = 2.0
 """How long one replica may take to describe its models."""
@@ -65,7 +66,7 @@ async def load_everywhere(route: Route, request: LoadModelRequest, remaining: fl
         except grpc.aio.AioRpcError as error:
             raise explain(error, route.capability) from error
 
-    return _most_ready(await asyncio.gather(*(load(channel) for channel in _require(route))))
+    return _most_ready(await asyncio.gather(*(load(channel) for channel in _require(route, request.model))))
 
 
 async def unload_everywhere(route: Route, request: UnloadModelRequest, remaining: float | None) -> ModelInfo:
@@ -77,7 +78,7 @@ async def unload_everywhere(route: Route, request: UnloadModelRequest, remaining
         except grpc.aio.AioRpcError as error:
             raise explain(error, route.capability) from error
 
-    return _most_ready(await asyncio.gather(*(unload(channel) for channel in _require(route))))
+    return _most_ready(await asyncio.gather(*(unload(channel) for channel in _require(route, request.model))))
 
 
 async def _list(channel: grpc.aio.Channel, seconds: float) -> Iterable[ModelInfo]:
@@ -87,17 +88,21 @@ async def _list(channel: grpc.aio.Channel, seconds: float) -> Iterable[ModelInfo
         return ()  # what a replica that does not answer has is not known
 
 
-def _reachable(route: Route) -> list[grpc.aio.Channel]:
-    endpoints = route.pool.endpoints if route.pool is not None else ()
+def _reachable(route: Route, model: str = "") -> list[grpc.aio.Channel]:
+    """Return channels to the replicas that can be reached, of backends that may have a model."""
     return [
-        endpoint.channel for endpoint in endpoints if endpoint.status.state is not EndpointState.UNREACHABLE
+        endpoint.channel
+        for pool in route.pools
+        if len(route.pools) == 1 or not lacks(pool, model)
+        for endpoint in pool.endpoints
+        if endpoint.status.state is not EndpointState.UNREACHABLE
     ]
 
 
-def _require(route: Route) -> list[grpc.aio.Channel]:
-    if route.pool is None:
+def _require(route: Route, model: str) -> list[grpc.aio.Channel]:
+    if not route.pools:
         raise NoBackend(route.capability, NO_ROUTE)
-    channels = _reachable(route)
+    channels = _reachable(route, model)
     if not channels:
         raise NoBackend(route.capability, "none of its replicas can be reached")
     return channels
