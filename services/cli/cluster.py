@@ -13,9 +13,18 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from services.chassis.health import LIVENESS, OVERALL
+from services.chassis.tls import CertificatesUnusable, Secured, neighbor
 from services.cli.capabilities import ENGINES, PROCESSES, SERVICES
 from services.cli.client import despair, serves
-from services.config import Capability, ConfigurationFile, Model, environment, is_literal, split_address
+from services.config import (
+    Capability,
+    ConfigurationFile,
+    Model,
+    Tls,
+    environment,
+    is_literal,
+    split_address,
+)
 
 POLL_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 1.0
@@ -38,6 +47,7 @@ class Child:
         process: The process.
         log: What it wrote; None when it writes to this process's standard error.
         health: What must be SERVING for it to be ready: gRPC services, or the process as a whole.
+        tls: What a connection to it needs; None for plain text.
     """
 
     name: str
@@ -45,14 +55,15 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path | None
     health: tuple[str, ...] = (OVERALL,)
+    tls: Secured | None = None
 
     def serving(self) -> bool:
         """Say whether all of its health is SERVING."""
-        return all(serves(self.listen, service) for service in self.health)
+        return all(serves(self.listen, service, tls=self.tls) for service in self.health)
 
     def despair(self) -> str:
         """Say why it will never serve: each of its models has failed; empty as long as it may."""
-        return despair(self.listen) if self.name in ENGINES else ""
+        return despair(self.listen, tls=self.tls) if self.name in ENGINES else ""
 
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -118,7 +129,7 @@ class Cluster:
         backends = [
             configuration.backend(backend)
             for capability in self.capabilities_of(name)
-            for backend in configuration.routes[capability]
+            for backend in configuration.routes[capability].backends
         ]
         endpoints = [endpoint for backend in backends for endpoint in backend.endpoints]
         return [one for one in dict.fromkeys(endpoints) if is_literal(split_address(one)[0])]
@@ -131,17 +142,19 @@ class Cluster:
         """Return the service that a capability's route leads to; None without a route, or without a model."""
         configuration = self.file.configuration
         route = configuration.routes.get(capability)
+        backends = route.backends if route else ()
+        chat = configuration.routes.get("chat")
         run_here = {
             isinstance(model, Model)
             for model in configuration.models.values()
             if model.capability == capability
         }
-        if not route or not run_here:
+        if not backends or not run_here:
             return None
         if True not in run_here:
             return "chat"
         # Some run here and others at providers: the route leads to one service only.
-        leads_to_chat = False in run_here and route in (("chat",), configuration.routes.get("chat"))
+        leads_to_chat = False in run_here and backends in (("chat",), chat.backends if chat else None)
         return "chat" if leads_to_chat else capability
 
     def serves_from_the_start(self, name: Capability) -> bool:
@@ -157,7 +170,12 @@ class Cluster:
         )
 
     def start(self, name: str, listen: str, *, metrics: bool = True) -> Child:
-        """Start one service; returns at once, before it listens."""
+        """Start one service; returns at once, before it listens.
+
+        Raises:
+            ClusterFailed: Its certificates cannot be used.
+        """
+        tls = self._secured(name)
         command = [sys.executable, "-m", f"services.{name}", "--config", str(self.file.path)]
         command += ["--listen", listen, *self.arguments, *(() if metrics else ("--no-metrics",))]
         log = self.logs / f"{name}-{split_address(listen)[1]}.log" if self.logs is not None else None
@@ -172,9 +190,18 @@ class Cluster:
         finally:
             if output is not None:
                 output.close()
-        child = Child(name, listen, process, log)
+        child = Child(name, listen, process, log, tls=tls)
         self.children.append(child)
         return child
+
+    def _secured(self, name: str) -> Secured | None:
+        """Return what a connection to a service needs."""
+        tls: Tls | None = getattr(self.file.configuration.services, name).tls
+        try:
+            return neighbor(tls) if tls is not None else None
+        except CertificatesUnusable as error:
+            message = f"{name} cannot be started: {error}"
+            raise ClusterFailed(message) from error
 
     def wait_until_serving(
         self,

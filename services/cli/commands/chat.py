@@ -20,7 +20,7 @@ from inglenook.chat.v1 import (
 )
 from rich.markup import escape
 
-from services.cli.client import CallFailed, connect
+from services.cli.client import CallFailed
 from services.cli.console import EXIT_MISCONFIGURED, Output, as_dict
 from services.cli.dialogue import (
     Dialogue,
@@ -31,7 +31,7 @@ from services.cli.dialogue import (
     summary,
     text_message,
 )
-from services.cli.session import AsJson, RouterAddress, Timeout, fail_with, find_router
+from services.cli.session import AsJson, RouterAddress, Timeout, fail_with, reaching
 from services.cli.texts import ModelName
 
 ANSWER_SECONDS: Final = 600.0
@@ -90,7 +90,7 @@ def chat(
         temperature=temperature,
     )
     question = prompt if prompt is not None else read_prompt(output)
-    with connect(router or find_router(output), timeout) as plain:
+    with reaching(output, router, timeout) as plain:
         client = StreamingClient(plain.channel, plain.address, plain.timeout_seconds)
         writer = Writer(sys.stdout, sys.stderr, silent=as_json)
         dialogue = Dialogue(client, request, writer)

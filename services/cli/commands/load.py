@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from inglenook.common.v1 import ModelInfo
 from inglenook.model.v1 import GetModelRequest, LoadModelRequest, ModelServiceStub, UnloadModelRequest
 
-from services.cli.client import CallFailed, Client, connect
+from services.cli.client import CallFailed, Client
 from services.cli.console import Output, as_dict
 from services.cli.session import (
     TIMEOUT_SECONDS,
@@ -20,7 +20,7 @@ from services.cli.session import (
     RouterAddress,
     Timeout,
     fail_with,
-    find_router,
+    reaching,
 )
 from services.cli.words import colored_state, mebibytes, span, state_word
 
@@ -62,7 +62,7 @@ def load(
     The first that fails ends the command; those before it stay loaded.
     """
     output = Output(as_json=as_json)
-    with connect(router or find_router(output), timeout) as client:
+    with reaching(output, router, timeout) as client:
         _change_each(output, client, LOAD, names)
 
 
@@ -77,7 +77,7 @@ def unload(
     The first that fails ends the command; those before it stay unloaded.
     """
     output = Output(as_json=as_json)
-    with connect(router or find_router(output), timeout) as client:
+    with reaching(output, router, timeout) as client:
         _change_each(output, client, UNLOAD, names)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from inglenook.common.v1 import Capability
 from inglenook.router.v1 import (
     BackendState,
+    CacheStatus,
     GetStatusRequest,
     GetStatusResponse,
     ListBackendsRequest,
@@ -15,6 +15,7 @@ from inglenook.router.v1 import (
 from rich.markup import escape
 from rich.table import Table
 
+from services.cli.commands.reload import moment, told
 from services.cli.console import Output, as_dict, table
 from services.cli.session import TIMEOUT_SECONDS, AsJson, RouterAddress, Timeout, calling
 
@@ -26,23 +27,23 @@ COLORS = {
 
 
 def status(router: RouterAddress = None, timeout: Timeout = TIMEOUT_SECONDS, as_json: AsJson = False) -> None:
-    """Show which capabilities are available, and the backends behind them."""
+    """Show which capabilities are available, the backends behind them, and the cache."""
     output = Output(as_json=as_json)
-    with calling(output, router, timeout, "asking the router") as client:
+    with calling(output, router, timeout, "asking the router", forgiving=True) as client:
         stub = RouterServiceStub(client.channel)
         found = client.call(stub.GetStatus, GetStatusRequest())
         backends = client.call(stub.ListBackends, ListBackendsRequest())
     cluster: GetStatusResponse = found.message
     listed: ListBackendsResponse = backends.message
-    config = cluster.config
     output.json({**as_dict(cluster), "backends": as_dict(listed)["backends"], "servedBy": found.served_by})
     output.show(
         f"inglenook {cluster.version} at {client.address}, up for {_span(cluster.uptime.ToSeconds())}",
-        f"{escape(config.path)} ({config.sha256[:12]}), read {_moment(config.loaded_at)}",
+        *told(cluster.config),
         "",
         _capabilities(cluster),
         "",
         _backends(listed),
+        *(("", _cache(cluster.cache)) if cluster.cache.url else ()),
     )
 
 
@@ -59,7 +60,7 @@ def _capabilities(cluster: GetStatusResponse) -> Table:
 
 
 def _backends(listed: ListBackendsResponse) -> Table:
-    made = table("BACKEND", "ENDPOINT", "STATE", "SINCE", "DETAIL")
+    made = table("BACKEND", "ENDPOINT", "STATE", "SINCE", "CONFIG", "DETAIL")
     for one in listed.backends:
         state = _name(BackendState.Name(one.state), "BACKEND_STATE_")
         color = COLORS.get(one.state, "dim")
@@ -67,18 +68,32 @@ def _backends(listed: ListBackendsResponse) -> Table:
             escape(one.name),
             escape(one.endpoint),
             f"[{color}]{state}[/]",
-            _moment(one.state_since),
-            escape(one.state_detail),
+            moment(one.state_since),
+            one.config.sha256[:12],
+            escape(one.state_detail or one.config.last_error),
         )
+    return made
+
+
+def _cache(kept: CacheStatus) -> Table:
+    """Return one row: a memory that is off, and a Redis that is not configured, have nothing to say."""
+    found = kept.memory_hits + kept.redis_hits
+    asked = found + kept.misses
+    remote = kept.url.partition(":")[0] not in {"memory", "off"}
+    made = table("CACHE", ">ANSWERS", ">MEMORY", ">FOUND", "REDIS", ">ERRORS")
+    made.add_row(
+        escape(kept.url),
+        str(kept.memory_entries),
+        f"{kept.memory_bytes / 2**20:.1f} of {kept.max_memory_bytes / 2**20:.0f} MiB",
+        f"{found / asked:.0%} of {asked}" if asked else "",
+        ("[green]available[/]" if kept.redis_available else "[red]not available[/]") if remote else "",
+        str(kept.redis_errors) if remote else "",
+    )
     return made
 
 
 def _name(value: str, prefix: str) -> str:
     return value.removeprefix(prefix).lower().replace("_", " ")
-
-
-def _moment(timestamp: Timestamp) -> str:
-    return timestamp.ToDatetime().strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _span(seconds: int) -> str:

@@ -28,7 +28,8 @@ def test_a_router_that_listens_everywhere_is_called_on_loopback(
 ) -> None:
     """The wildcard address can be bound to but not called."""
     file = tmp_path / "inglenook.toml"
-    file.write_text(f'[services.router]\nlisten = "{listen}"\n', encoding="utf-8")
+    text = f'[services.router]\nlisten = "{listen}"\n[access]\nallow_unprotected = true\n'
+    file.write_text(text, encoding="utf-8")
     assert router_address(load(file).configuration) == called
 
 

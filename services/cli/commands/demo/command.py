@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from inglenook.common.v1 import Truncation
 
-from services.cli.client import CallFailed, Client, connect, router_address, serves
+from services.cli.client import CallFailed, Client, Means, connect, router_address, serves
 from services.cli.cluster import Cluster, ClusterFailed
 from services.cli.commands.demo import steps, telling
 from services.cli.commands.demo.talking import chat
@@ -23,6 +23,7 @@ from services.cli.session import (
     ConfigPath,
     Timeout,
     fail_with,
+    find_means,
     read_configuration,
 )
 from services.config import Capability, Configuration, ConfigurationFile, RemoteEmbedModel
@@ -50,10 +51,11 @@ def demo(config: ConfigPath = None, timeout: Timeout = TIMEOUT_SECONDS, as_json:
     models = _models(output, file.configuration)
     address = router_address(file.configuration)
     try:
-        with _a_cluster(output, file, address) as whose:
+        means = find_means(output, file.configuration, address)
+        with _a_cluster(output, file, address, means) as whose:
             router = f"{address} ({whose})"
             output.show(f"router     {router}")
-            with connect(address, timeout) as client:
+            with connect(address, timeout, means) as client:
                 told = _show(output, client, file.configuration, models)
     except ClusterFailed as error:
         output.fail(str(error))
@@ -102,9 +104,9 @@ def _show(
 
 
 @contextmanager
-def _a_cluster(output: Output, file: ConfigurationFile, address: str) -> Iterator[str]:
+def _a_cluster(output: Output, file: ConfigurationFile, address: str, means: Means) -> Iterator[str]:
     """Provide a router at `address`; yield whose it is."""
-    if serves(address):
+    if serves(address, tls=means.tls):
         yield "already running"
         return
     with (
