@@ -15,7 +15,7 @@ from services.config import environment
 environment.prepare_native_libraries()
 
 # Only now: gRPC reads its environment once, when it is imported.
-from benchmarks import chat, embed, lifecycle, pairs, report  # noqa: E402
+from benchmarks import cached, chat, embed, lifecycle, pairs, report  # noqa: E402
 from benchmarks.measure import ROUNDS, SECONDS, Setting  # noqa: E402
 
 QUICK_SECONDS: Final = 5.0
@@ -27,6 +27,7 @@ PARTS: Final[dict[str, Callable[[Setting], report.Section]]] = {
     "nli": pairs.nli,
     "lifecycle": lifecycle.measure,
     "chat": chat.measure,
+    "cache": cached.measure,
 }
 
 

@@ -34,6 +34,7 @@ endpoints = ["127.0.0.1:{listen}"]
 [services.router]
 listen = "127.0.0.1:{router}"
 metrics_listen = "127.0.0.1:{router_metrics}"
+http_listen = "off"
 
 [services.chat]
 listen = "127.0.0.1:{listen}"

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,6 +40,7 @@ endpoints = ["127.0.0.1:{listen}"]
 [services.router]
 listen = "127.0.0.1:{router}"
 metrics_listen = "127.0.0.1:{router_metrics}"
+http_listen = "off"
 
 [services.{capability}]
 listen = "127.0.0.1:{listen}"
@@ -46,6 +48,9 @@ metrics_listen = "127.0.0.1:{metrics}"
 
 [shutdown]
 drain_seconds = 0
+
+[cache]
+url = "{cache}"
 """
 
 
@@ -57,11 +62,13 @@ class Served:
         capability: The capability of its models, and the name of its engine service.
         models: Their sections of the configuration file.
         engine: Lines of `[engine]`.
+        cache: URL of the router's cache. Off where the engine is what is measured.
     """
 
     capability: Method
     models: str
     engine: str = ""
+    cache: str = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +158,23 @@ class BenchCluster:
         self._cluster.wait_until_serving(START_SECONDS)
         return seconds
 
-    def load(self, texts: int, *, per_call: int, callers: int, different: int = 0) -> Tally:
-        """Send texts, passages or pairs through the router from another process."""
+    def load(
+        self, texts: int, *, per_call: int, callers: int, different: int = 0, more: Sequence[str] = ()
+    ) -> Tally:
+        """Send texts, passages or pairs through the router from another process.
+
+        Args:
+            texts: How many in all.
+            per_call: How many in one call.
+            callers: How many calls are under way at any time.
+            different: How many different texts there are; 0 for all.
+            more: Further options of `benchmarks.load`, whose last word counts.
+        """
         command = [sys.executable, "-m", "benchmarks.load", "--method", self.capability]
         command += ["--address", self.address, "--texts", str(texts)]
         command += ["--per-call", str(per_call), "--callers", str(callers)]
         command += ["--different", str(different)] if different else []
+        command += more
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         tally = Tally(**json.loads(done.stdout))
         if tally.failures:
@@ -218,7 +236,11 @@ def _configuration(folder: Path, served: Served) -> ConfigurationFile:
     ports = free_ports("listen", "router", "router_metrics", "metrics")
     path = folder / "inglenook.toml"
     content = CONFIGURATION.format(
-        models=served.models, engine=served.engine, capability=served.capability, **ports
+        models=served.models,
+        engine=served.engine,
+        capability=served.capability,
+        cache=served.cache,
+        **ports,
     )
     path.write_text(content, encoding="utf-8")
     return load(path)

@@ -31,6 +31,7 @@ from inglenook.rerank.v1 import RerankRequest  # noqa: E402
 from benchmarks.corpus import paragraphs, searches, sentence_pairs, typical_paragraph  # noqa: E402
 
 Method = Literal["embed", "rerank", "nli"]
+Metadata = tuple[tuple[str, str], ...]
 
 PATHS: Final[dict[Method, str]] = {
     "embed": "/inglenook.embed.v1.EmbedService/Embed",
@@ -73,19 +74,19 @@ class Tally:
     failures: list[str] = field(default_factory=list)
 
 
-async def run(address: str, path: str, calls: Sequence[Call], callers: int) -> Tally:
-    """Send `calls` with `callers` of them under way at any time."""
+async def run(address: str, path: str, calls: Sequence[Call], callers: int, metadata: Metadata = ()) -> Tally:
+    """Send `calls` with `callers` of them under way at any time, all with the same `metadata`."""
     tally = Tally()
     waiting = iter(calls)
     async with grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
         send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
-        await send(calls[0].content, timeout=TIMEOUT_SECONDS)
+        await send(calls[0].content, timeout=TIMEOUT_SECONDS, metadata=metadata)
 
         async def caller() -> None:
             for call in waiting:
                 began = time.perf_counter()
                 try:
-                    await send(call.content, timeout=TIMEOUT_SECONDS)
+                    await send(call.content, timeout=TIMEOUT_SECONDS, metadata=metadata)
                 except grpc.aio.AioRpcError as error:
                     tally.failures.append(error.code().name)
                 else:
@@ -156,8 +157,14 @@ def main() -> None:
     parser.add_argument(
         "--different", type=int, help="embed only: how many different texts; 1 takes a typical one"
     )
+    parser.add_argument(
+        "--cache", choices=("on", "off", "refresh", "read-only"), help="cache mode; default: the router's"
+    )
     options = parser.parse_args()
-    tally = uvloop.run(run(options.address, PATHS[options.method], _calls(options), options.callers))
+    metadata = (("inglenook-cache", options.cache),) if options.cache else ()
+    tally = uvloop.run(
+        run(options.address, PATHS[options.method], _calls(options), options.callers, metadata)
+    )
     json.dump(asdict(tally), sys.stdout)
 
 
