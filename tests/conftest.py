@@ -17,6 +17,12 @@ environment.prepare_native_libraries()  # before any test module imports gRPC
 LOOPBACK = ("127.", "::1", "localhost")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make chaos` and `make fuzz` do at length what `make test` does in short."""
+    parser.addoption("--chaos-seconds", type=float, default=0.6, help="how long each fault lasts")
+    parser.addoption("--fuzz-messages", type=int, default=120, help="messages of each sort for each method")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_network() -> Iterator[None]:
     """Let no test connect to anything but this machine."""

@@ -11,7 +11,8 @@ from services.chassis.errors import CODES, Reason
 from services.version import VERSION
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "proto" / "README.md"])
+READMES = [ROOT / folder / "README.md" for folder in ("examples", "proto")]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *READMES])
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)[^)]*\)")
 
 

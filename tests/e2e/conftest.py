@@ -10,6 +10,7 @@ import pytest
 
 from services.cli.cluster import Cluster
 from services.config import ConfigurationFile
+from tests.support.client_cluster import ClientCluster, client_cluster
 from tests.support.configuration import describe_model, write_cluster, write_configuration
 from tests.support.stage import Stage, staged_from
 from tests.support.tiny import write_model
@@ -68,3 +69,10 @@ async def whole_cluster(tmp_path_factory: pytest.TempPathFactory, all_models: st
     folder, services = tmp_path_factory.mktemp("cluster"), {"embed": 1, "rerank": 1, "nli": 1}
     async with staged_from(write_cluster(folder, all_models, services)) as stage:
         yield stage
+
+
+@pytest.fixture(scope="session")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientCluster]:
+    """Run the cluster of `make up`, for clients that leave it as it is."""
+    with client_cluster(tmp_path_factory.mktemp("clients")) as cluster:
+        yield cluster

@@ -57,6 +57,7 @@ metrics_listen = "{metrics}"
 
 ROUTER = """
 [services.router]
+http_listen = "off"
 listen = "{listen}"
 metrics_listen = "{metrics}"
 """

@@ -97,15 +97,15 @@ async def test_chat_prints_the_answer(stage: ChatStage) -> None:
 
 async def test_demo_chats_with_the_first_model_of_the_file(stage: ChatStage) -> None:
     """The question, the answer, and who gave it, with tokens and times; embeddings come from there, too."""
+    document = await answer(stage.cluster.file, "demo")
     told = await shown(stage.cluster.file, "demo")
     assert f"chat  a model answers: {QUESTION}\n\n{ANSWER}\n" in told
     assert "assistant, ollama/talker:1b, 9 + 5 tokens, $0, first token " in told
-    document = await answer(stage.cluster.file, "demo")
     assert document["chat"]["request"]["messages"][0]["parts"] == [{"text": QUESTION}]
     assert document["chat"]["message"]["parts"] == [{"text": ANSWER}]
     assert document["chat"]["start"]["upstreamModel"] == "talker:1b"
     assert document["chat"]["finish"]["usage"]["outputTokens"] == "5"
-    assert document["embed"]["query"]["servedBy"].startswith("chat@")
+    assert document["embed"]["query"]["servedBy"].startswith("chat@")  # the second time it is the router
     assert document["leftOut"] == ["rerank", "nli"]
 
 

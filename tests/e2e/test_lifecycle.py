@@ -25,7 +25,7 @@ from inglenook.rerank.v1 import RerankRequest
 
 from services.chassis.testing import read_failure
 from tests.support.configuration import describe_model, write_cluster
-from tests.support.load import calling, embeds
+from tests.support.load import UNCACHED, calling, embeds
 from tests.support.polling import until
 from tests.support.routing import failed
 from tests.support.scraping import total_at
@@ -52,7 +52,7 @@ CAPABILITIES: Final = {
 }
 """The models of the whole cluster, in the order of its file."""
 
-ONE_ATTEMPT: Final = "[channels]\nmax_attempts = 1\n"
+ONE_ATTEMPT: Final = "max_attempts = 1"
 """Let the router make no call twice by itself, so that callers see every refusal."""
 
 
@@ -145,13 +145,17 @@ async def test_a_call_for_a_model_that_is_not_loaded_loads_it(whole_cluster: Sta
     """Whatever the capability: one call waits, and the answer is the one from before."""
     calls: dict[str, Callable[[], Any]] = {
         "small": lambda: whole_cluster.embed.Embed(
-            EmbedRequest(model="small", inputs=[TEXT]), timeout=LIMIT_SECONDS
+            EmbedRequest(model="small", inputs=[TEXT]), timeout=LIMIT_SECONDS, metadata=UNCACHED
         ),
         "cross": lambda: whole_cluster.rerank.Rerank(
-            RerankRequest(model="cross", query=TEXT, documents=["a dog"]), timeout=LIMIT_SECONDS
+            RerankRequest(model="cross", query=TEXT, documents=["a dog"]),
+            timeout=LIMIT_SECONDS,
+            metadata=UNCACHED,
         ),
         "judge": lambda: whole_cluster.nli.Infer(
-            InferRequest(model="judge", pairs=[Pair(premise=TEXT, hypothesis="a dog")]), timeout=LIMIT_SECONDS
+            InferRequest(model="judge", pairs=[Pair(premise=TEXT, hypothesis="a dog")]),
+            timeout=LIMIT_SECONDS,
+            metadata=UNCACHED,
         ),
     }
     for name, call in calls.items():
@@ -233,7 +237,7 @@ async def test_callers_that_are_told_to_come_back_get_their_answers_when_they_do
     """With `on_demand = "retry"`: NOT_READY at once, with RetryInfo, which it is enough to follow."""
     models = describe_model("embed", "tiny", tiny_model, "preload = false")
     engine = 'threads = 1\non_demand = "retry"'
-    file = write_cluster(tmp_path, models, {"embed": 1}, engine=engine, more=ONE_ATTEMPT)
+    file = write_cluster(tmp_path, models, {"embed": 1}, engine=engine, route=ONE_ATTEMPT)
     refusals = []
 
     async def follow(stage: Stage) -> EmbedResponse:

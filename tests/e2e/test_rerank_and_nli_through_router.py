@@ -12,7 +12,7 @@ from inglenook.nli.v1 import ClassifyRequest, ClassifyResponse, InferRequest, In
 from inglenook.rerank.v1 import RerankRequest, RerankResponse
 
 from tests.support.configuration import write_cluster
-from tests.support.load import Ask, calling
+from tests.support.load import UNCACHED, Ask, calling
 from tests.support.stage import Stage, port, staged_from
 from tests.support.stubs import LIMIT_SECONDS
 
@@ -35,12 +35,12 @@ async def stage(tmp_path_factory: pytest.TempPathFactory, all_models: str) -> As
 
 def ask_rerank(stage: Any, seconds: float) -> Any:
     """Begin to rerank."""
-    return stage.rerank.Rerank(RERANK, timeout=seconds)
+    return stage.rerank.Rerank(RERANK, timeout=seconds, metadata=UNCACHED)
 
 
 def ask_classify(stage: Any, seconds: float) -> Any:
     """Begin to classify."""
-    return stage.nli.Classify(CLASSIFY, timeout=seconds)
+    return stage.nli.Classify(CLASSIFY, timeout=seconds, metadata=UNCACHED)
 
 
 def ranking(response: RerankResponse) -> list[float]:

@@ -160,14 +160,16 @@ async def test_bytes_that_are_no_message_are_the_callers_mistake(stubs: Stubs) -
 async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(stubs: Stubs) -> None:
     """Of a burst some calls are answered; every other one gets QUEUE_FULL with RetryInfo and the limit."""
 
-    async def attempt() -> FailedCall | None:
-        try:
-            await stubs.ask(request("the cat sits", "a dog", "runs", "green"))
+    async def attempt(number: int) -> FailedCall | None:
+        try:  # no two ask for the same, which would be computed once for all of them
+            await stubs.ask(
+                request(*(f"{text} {number}" for text in ("the cat sits", "a dog", "runs", "green")))
+            )
         except grpc.aio.AioRpcError as error:
             return read_failure(error)
         return None
 
-    outcomes = await asyncio.gather(*(attempt() for _ in range(150)))
+    outcomes = await asyncio.gather(*map(attempt, range(150)))
     failures = [one for one in outcomes if one is not None]
     assert 0 < len(failures) < len(outcomes)
     for failed in failures:

@@ -13,6 +13,8 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
+from inglenook.common.v1 import ModelInfo
+from inglenook.model.v1 import ListModelsResponse
 
 from services.chassis.status import DETAILS_KEY
 
@@ -21,6 +23,7 @@ Answer: TypeAlias = Callable[[bytes, Context], Awaitable[bytes]]
 StreamAnswer: TypeAlias = Callable[[bytes, Context], AsyncIterator[bytes]]
 
 SERVED_BY = "fake@there:1"
+LIST_MODELS = "/inglenook.model.v1.ModelService/ListModels"
 
 
 async def echo(content: bytes, context: Context) -> bytes:
@@ -43,8 +46,9 @@ class FakeBackend(grpc.GenericRpcHandler):
     Attributes:
         unary: Answers methods with one response.
         stream: Answers methods with a stream of responses.
+        lists: Answers ListModels, which the router asks by itself now and then; None serves it not at all.
         streaming: Methods that it takes for streaming ones.
-        methods: The methods that were called, in order.
+        methods: The methods that were called, in order, ListModels left out.
         remaining: How long each call's caller would wait when the call came.
         address: Where it listens.
         health: What it says of itself.
@@ -53,6 +57,7 @@ class FakeBackend(grpc.GenericRpcHandler):
 
     unary: Answer = echo
     stream: StreamAnswer = nothing
+    lists: Answer | None = None
     streaming: Sequence[str] = ("/inglenook.chat.v1.ChatService/Chat",)
     methods: list[str] = field(default_factory=list)
     remaining: list[float | None] = field(default_factory=list)
@@ -65,6 +70,8 @@ class FakeBackend(grpc.GenericRpcHandler):
         method = handler_call_details.method
         if method.startswith("/grpc."):
             return None  # health is served by its own servicer, if at all
+        if method == LIST_MODELS:
+            return None if self.lists is None else grpc.unary_unary_rpc_method_handler(self.lists)
 
         async def unary(content: bytes, context: Context) -> bytes:
             self._note(method, context)
@@ -101,6 +108,7 @@ async def serving(
     address: str = "127.0.0.1:0",
     options: Sequence[tuple[str, int]] = (),
     healthy: Sequence[str] | None = SERVICES,
+    credentials: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[FakeBackend]:
     """Run `backend`; `healthy` are the services that it says SERVING for, None leaves health out."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *options])
@@ -110,7 +118,11 @@ async def serving(
             await backend.say(service, serving=True)
         health_pb2_grpc.add_HealthServicer_to_server(backend.health, server)
     backend.server = server
-    backend.address = f"127.0.0.1:{server.add_insecure_port(address)}"
+    if credentials is None:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, credentials)
+    backend.address = f"127.0.0.1:{port}"
     await server.start()
     try:
         yield backend
@@ -125,6 +137,16 @@ async def refuse(context: Context, code: grpc.StatusCode, reason: str) -> None:
     status = status_pb2.Status(code=int(code.value[0]), message=f"because of {reason}", details=[info])
     trailing = ((DETAILS_KEY, status.SerializeToString()), ("inglenook-served-by", SERVED_BY))
     await context.abort(code, f"because of {reason}", trailing)
+
+
+def listing(*models: ModelInfo) -> Answer:
+    """Return what answers ListModels with these models."""
+
+    async def answer(content: bytes, context: Context) -> bytes:
+        del content, context
+        return ListModelsResponse(models=models).SerializeToString()
+
+    return answer
 
 
 @dataclass

@@ -35,6 +35,7 @@ metrics_listen = "{chat_metrics}"
 [services.router]
 listen = "{router}"
 metrics_listen = "{router_metrics}"
+http_listen = "{http}"
 
 [shutdown]
 drain_seconds = 0.5
@@ -50,7 +51,9 @@ class ChatStage(Stage):
     ollama: OllamaServer
 
 
-def write_chat_cluster(folder: Path, models: str, url: str, more: str = "") -> ConfigurationFile:
+def write_chat_cluster(
+    folder: Path, models: str, url: str, more: str = "", *, http: bool = False
+) -> ConfigurationFile:
     """Write and load a configuration of a router and a chat service.
 
     Args:
@@ -58,9 +61,12 @@ def write_chat_cluster(folder: Path, models: str, url: str, more: str = "") -> C
         models: Sections of the models.
         url: Where the Ollama is.
         more: TOML that is put at the end.
+        http: Whether the router also listens for HTTP.
     """
-    names = ("chat", "chat_metrics", "router", "router_metrics")
+    names = ("chat", "chat_metrics", "router", "router_metrics", "http")
     addresses = dict(zip(names, free_addresses(len(names)), strict=True))
+    if not http:
+        addresses["http"] = "off"
     path = folder / "inglenook.toml"
     path.write_text(models + NETWORK.format(ollama=url, **addresses) + more, encoding="utf-8")
     return load(path)
@@ -68,11 +74,11 @@ def write_chat_cluster(folder: Path, models: str, url: str, more: str = "") -> C
 
 @asynccontextmanager
 async def chat_staged(
-    folder: Path, models: str, *served: ServedModel, more: str = ""
+    folder: Path, models: str, *served: ServedModel, more: str = "", http: bool = False
 ) -> AsyncIterator[ChatStage]:
     """Run a cluster in front of an Ollama that has these models; see `write_chat_cluster`."""
     async with OllamaServer(*served) as ollama:
-        file = write_chat_cluster(folder, models, ollama.url, more)
+        file = write_chat_cluster(folder, models, ollama.url, more, http=http)
         async with staged_from(file) as stage:
             yield ChatStage(stage.channel, stage.cluster, ollama)
 

@@ -23,6 +23,7 @@ endpoints = [{endpoints}]
 [services.router]
 listen = "{router}"
 metrics_listen = "{router_metrics}"
+http_listen = "off"
 
 [services.embed]
 listen = "{embed}"
@@ -105,7 +106,14 @@ def describe_model(capability: str, name: str, folder: Path, more: str = "") -> 
 
 
 def write_cluster(
-    folder: Path, models: str, services: Mapping[str, int], *, engine: str = "threads = 1", more: str = ""
+    folder: Path,
+    models: str,
+    services: Mapping[str, int],
+    *,
+    engine: str = "threads = 1",
+    more: str = "",
+    http: str = "off",
+    route: str = "",
 ) -> ConfigurationFile:
     """Write and load a configuration with any models, and engine services that run them.
 
@@ -115,13 +123,15 @@ def write_cluster(
         services: How many replicas each engine service has; only the first has metrics.
         engine: TOML that belongs to `[engine]`.
         more: TOML that is put at the end.
+        http: Where the router listens for HTTP.
+        route: TOML that belongs to every route.
     """
     router, router_metrics, *addresses = free_addresses(2 + len(services) + sum(services.values()))
-    routes = "\n".join(f'{service} = ["{service}"]' for service in services)
+    routes = "\n".join(f'[routes.{service}]\nbackends = ["{service}"]\n{route}' for service in services)
     parts = [
         models,
-        f"[routes]\n{routes}\n",
-        SERVICE.format(service="router", listen=router, metrics=router_metrics),
+        f"{routes}\n",
+        SERVICE.format(service="router", listen=router, metrics=router_metrics) + f'http_listen = "{http}"\n',
     ]
     for service, replicas in services.items():
         metrics, listen = addresses.pop(), [addresses.pop() for _ in range(replicas)]

@@ -32,6 +32,10 @@ class FakeContext:
         """Remember it."""
         self.trailing = metadata
 
+    def trailing_metadata(self) -> Any:
+        """Return what was set."""
+        return self.trailing
+
     async def write(self, response: Any) -> None:
         """Remember it, or fail as the test wants."""
         if self.refusal is not None:

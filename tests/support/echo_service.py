@@ -25,7 +25,8 @@ def run() -> int:
 
     from services.chassis.health import Health
     from services.chassis.main import main
-    from services.chassis.process import Application
+    from services.chassis.process import Application, Surroundings
+    from services.config import ConfigurationFile
     from tests.support.handlers import Context, HandlerApplication
     from tests.support.replicas import Replica
 
@@ -52,7 +53,12 @@ def run() -> int:
     application: Application = HandlerApplication(unary=answer, begin=begin)
     if how == "replica":
         application = Replica(well)
-    return main("embed", lambda surroundings, file: application, arguments)
+
+    def build(surroundings: Surroundings, file: ConfigurationFile) -> Application:
+        surroundings.reloader.begin(file, application.reload)
+        return application
+
+    return main("embed", build, arguments)
 
 
 if __name__ == "__main__":

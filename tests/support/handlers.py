@@ -14,6 +14,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from services.chassis.health import Health
 from services.chassis.process import ProcessSettings, ServiceProcess, Surroundings
 from services.chassis.testing import FailedCall, read_failure, running
+from services.config import ConfigurationFile
 
 SERVICE = "test.v1.TestService"
 UNARY = f"/{SERVICE}/Unary"
@@ -74,6 +75,11 @@ class HandlerApplication:
     async def start(self, health: Health) -> None:
         """Do what the test wants."""
         await self.begin(health)
+
+    async def reload(self, file: ConfigurationFile) -> Sequence[str]:
+        """Do nothing: it does not go by a configuration."""
+        del file
+        return ()
 
     async def stop(self) -> None:
         """Remember that the chassis asked."""

@@ -28,9 +28,18 @@ FACTS: Final = ModelFacts(
 )
 
 
-def section(**settings: Any) -> EmbedModel:
+SOURCE: Final = "dir:somewhere"
+
+
+def section(source: str = SOURCE, **settings: Any) -> EmbedModel:
     """Return a model's section."""
-    return EmbedModel(capability="embed", source="dir:somewhere", **settings)
+    return EmbedModel(capability="embed", source=source, **settings)
+
+
+def sections_of(*models: str) -> dict[str, EmbedModel]:
+    """Return sections by name; `a@2` is the model `a` from its second source."""
+    parted = (model.partition("@") for model in models)
+    return {name: section(f"dir:{version}" if version else SOURCE) for name, _, version in parted}
 
 
 async def turns() -> None:
@@ -90,6 +99,7 @@ class StubModel:
 
     max_input_tokens = FACTS.max_input_tokens
     queue_size = 0
+    utilization = 0.0
 
     def __init__(self, mark: int, on_close: Callable[[], None]) -> None:
         self.is_open = True
@@ -147,10 +157,10 @@ class Loads:
 
     async def prepare(self, name: str, section: EmbedModel, report: Callable[[str], None]) -> StubPrepared:
         """Take the first step."""
-        del section
         self.reports[name] = report
-        await self.step(f"prepare {name}")
-        return StubPrepared(self, name)
+        model = name if section.source == SOURCE else f"{name}@{section.source.removeprefix('dir:')}"
+        await self.step(f"prepare {model}")
+        return StubPrepared(self, model)
 
     async def step(self, step: str) -> None:
         """Do what the test says of a step."""
@@ -197,15 +207,16 @@ class StubPrepared:
 
 
 def mark_of(name: str) -> int:
-    """Return the number that a model's answers can be told by."""
-    return 1000 * ord(name[0])
+    """Return the number that a model's answers can be told by; `a@2` is another than `a`."""
+    _, _, version = name.partition("@")
+    return 1000 * ord(name[0]) + 10 * int(version or 0)
 
 
 class House:
     """A registry over a loader with gates, and what was told of it.
 
     Args:
-        names: Names of its models, all alike.
+        names: Names of its models, all alike but for their sources: `a@2`.
         sections: Models with sections of their own.
         elsewhere: Models of other services.
         clock: What time it is; None for the machine's clock.
@@ -233,7 +244,7 @@ class House:
         self.events: list[LifecycleEvent] = []
         self._on_event = on_event
         self.registry: Registry[StubModel] = Registry(
-            {**{name: section() for name in names}, **(sections or {})},
+            {**sections_of(*names), **(sections or {})},
             self.loads,
             self._changed,
             settings=LifecycleSettings(**settings),
@@ -248,6 +259,21 @@ class House:
     def states(self) -> str:
         """The states of all models, in their order."""
         return " ".join(status.state for status in self.registry.statuses())
+
+    def reconfigure(
+        self,
+        *models: str,
+        sections: Mapping[str, EmbedModel] | None = None,
+        elsewhere: Mapping[str, Capability] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Have other models, as in `a@2`."""
+        self.registry.reconfigure(
+            {**sections_of(*models), **(sections or {})},
+            self.loads,
+            settings=LifecycleSettings(**settings),
+            elsewhere=elsewhere or {},
+        )
 
     async def ask(self, name: str, deadline: float | None = None) -> int:
         """Call a model and return its answer to a text of three characters."""

@@ -20,6 +20,8 @@ Ask: TypeAlias = "Callable[[Stubs, float], grpc.aio.UnaryUnaryCall[Any, Any]]"
 """Begins a call with a deadline in seconds."""
 
 TEXTS = ("the cat sits", "a dog runs on the mat", "green")
+UNCACHED = (("inglenook-cache", "off"),)
+"""Metadata of calls that a replica has to answer, and not the router from what it keeps."""
 LIMIT_SECONDS = 30.0
 """For what a test waits for while callers call: far longer than it takes."""
 MAX_FAILURES = 5_000
@@ -66,9 +68,9 @@ class History:
 
 
 def embeds(texts: Sequence[str] = TEXTS, model: str = "tiny") -> Ask:
-    """Return what asks for the embeddings of texts."""
+    """Return what asks for the embeddings of texts, to be computed each time."""
     request = EmbedRequest(model=model, inputs=texts)
-    return lambda stubs, deadline: stubs.embed.Embed(request, timeout=deadline)
+    return lambda stubs, deadline: stubs.embed.Embed(request, timeout=deadline, metadata=UNCACHED)
 
 
 @asynccontextmanager

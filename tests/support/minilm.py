@@ -21,6 +21,7 @@ drain_seconds = 0.5
 [services.router]
 listen = "{router}"
 metrics_listen = "{metrics}"
+http_listen = "off"
 reflection = {reflection}
 """
 SERVICE: Final = """

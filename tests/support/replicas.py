@@ -1,24 +1,19 @@
-"""Replicas of the embed service that answer as a test says, and channels that balance over them."""
+"""Replicas of the embed service that answer as a test says."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from inglenook.embed.v1 import Embedding, EmbedRequest, EmbedResponse, EmbedServiceStub, embed_pb2
+from inglenook.embed.v1 import Embedding, EmbedRequest, EmbedResponse, embed_pb2
 from inglenook.feedback.v1 import SendFeedbackRequest, SendFeedbackResponse, feedback_pb2
 
-from services.chassis.channels import backend_channel
 from services.chassis.health import Health
 from services.chassis.process import Surroundings
-from services.config import Channels, Limits
-
-if TYPE_CHECKING:
-    from inglenook.embed.v1.embed_pb2_grpc import EmbedServiceAsyncStub  # exists for type checkers only
+from services.config import ConfigurationFile
 
 SERVICES: tuple[ServiceDescriptor, ...] = (
     embed_pb2.DESCRIPTOR.services_by_name["EmbedService"],
@@ -69,6 +64,11 @@ class Replica:
         """Serve at once."""
         await health.set_all(serving=True)
 
+    async def reload(self, file: ConfigurationFile) -> Sequence[str]:
+        """Do nothing: it does not go by a configuration."""
+        del file
+        return ()
+
     async def stop(self) -> None:
         """Do nothing."""
 
@@ -87,13 +87,3 @@ class Replica:
     async def _count(self) -> None:
         self.calls += 1
         await self.answer(self.calls)
-
-
-@asynccontextmanager
-async def balanced(
-    endpoints: list[str], channels: Channels | None = None, limits: Limits | None = None
-) -> AsyncIterator[EmbedServiceAsyncStub]:
-    """Connect to replicas as the router does."""
-    channel = backend_channel(endpoints, SERVICES, channels or Channels(), limits or Limits())
-    async with channel:
-        yield EmbedServiceStub(channel)

@@ -34,9 +34,16 @@ class Routed(Stubs):
         return self.channel.unary_stream(method)
 
 
-def write_routes(folder: Path, routes: Mapping[str, Sequence[str]], more: str = "") -> ConfigurationFile:
+def write_routes(
+    folder: Path, routes: Mapping[str, Sequence[str]], more: str = "", http: str = "off"
+) -> ConfigurationFile:
     """Write and load a configuration that routes capabilities to endpoints; `more` is TOML before that."""
-    lines = [more, "[routes]", *(f'{capability} = ["{capability}-pool"]' for capability in routes)]
+    lines = [
+        more,
+        f'[services.router]\nhttp_listen = "{http}"',
+        "[routes]",
+        *(f'{capability} = ["{capability}-pool"]' for capability in routes),
+    ]
     for capability, endpoints in routes.items():
         listed = ", ".join(f'"{endpoint}"' for endpoint in endpoints)
         lines += [f"[backends.{capability}-pool]", f"endpoints = [{listed}]"]
@@ -53,17 +60,29 @@ async def routed(
     more: str = "",
     heard: bool = True,
     metrics: bool = False,
+    http: str = "off",
 ) -> AsyncIterator[Routed]:
-    """Run a router; `heard` waits until it has heard of every endpoint."""
-    file = write_routes(folder, routes, more)
+    """Run a router; `heard` waits until it has heard of every endpoint; `http` is its HTTP address."""
+    file = write_routes(folder, routes, more, http)
+    async with routed_by(
+        file, endpoints=sum(map(len, routes.values())) if heard else 0, metrics=metrics
+    ) as router:
+        yield router
+
+
+@asynccontextmanager
+async def routed_by(
+    file: ConfigurationFile, *, endpoints: int, metrics: bool = False
+) -> AsyncIterator[Routed]:
+    """Run a router as a file says, and wait until it has heard of so many endpoints."""
     chosen = settings(limits=file.configuration.limits, metrics=metrics)
     async with (
         running(lambda surroundings: build(surroundings, file), chosen) as process,
         grpc.aio.insecure_channel(process.address, OWN_CONNECTION) as channel,
     ):
         router = Routed(channel, process, file)
-        if heard:
-            await until(lambda: _all_heard(router, sum(map(len, routes.values()))))
+        if endpoints:
+            await until(lambda: _all_heard(router, endpoints))
         yield router
 
 

@@ -19,8 +19,12 @@ from tests.support.stubs import LIMIT_SECONDS, OWN_CONNECTION, Stubs
 
 START_SECONDS = 30.0
 
-# Frozen processes are found out sooner than by default, so that tests need not wait.
+# Frozen processes are found out sooner than by default, so that tests need not wait. Answers are not kept, so
+# that every call has to be computed by a replica.
 IMPATIENT = """
+[cache]
+url = "off"
+
 [channels]
 keepalive_seconds = 1.0
 ping_timeout_seconds = 0.5

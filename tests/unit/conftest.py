@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,14 @@ from blockbuster import blockbuster_ctx
 
 @pytest.fixture(autouse=True)
 def _nothing_blocks() -> Iterator[None]:
-    """Fail wherever code in `services` reads a file, sleeps or waits for a lock on the event loop."""
-    with blockbuster_ctx("services"):
-        yield
+    """Fail wherever code in `services` reads a file, sleeps or waits for a lock on the event loop.
+
+    Garbage is collected between tests. What others left may wait for a thread when it goes, as the last
+    channel of grpc.aio does, and would do so in the middle of whichever test made the collector run.
+    """
+    gc.disable()
+    try:
+        with blockbuster_ctx("services"):
+            yield
+    finally:
+        gc.enable()
