@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from typing import Final
 
@@ -20,12 +21,21 @@ class NoBackend(CallError):
 
 
 class Garbled(CallError):
-    """A backend's answer is none to what it was asked."""
+    """A backend's answer is none to what it was asked.
+
+    Attributes:
+        error_id: Under which the log has who answered so.
+    """
 
     reason = Reason.INTERNAL
 
     def __init__(self) -> None:
-        super().__init__("a backend's answer does not fit what it was asked; it may have another version")
+        self.error_id = secrets.token_hex(8)
+        super().__init__(
+            "a backend's answer does not fit what it was asked; it may have another version. "
+            f"The router's log has it under this id: {self.error_id}",
+            metadata={"errorId": self.error_id},
+        )
 
 
 class UnknownModel(CallError):

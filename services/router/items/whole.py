@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from google.protobuf.message import DecodeError
@@ -19,6 +20,9 @@ from services.router.errors import Garbled
 from services.router.items import classify, embed, infer, rerank
 from services.router.items.messages import read_response
 
+Items: TypeAlias = Callable[[Any], Any]
+"""Returns the items of a request. One without any is for the backend to judge."""
+
 Fits: TypeAlias = Callable[[Any, Any], bool]
 """Says whether a response has the shape of an answer to a request."""
 
@@ -29,13 +33,12 @@ def check(method: str, asked: bytes, answered: bytes) -> None:
     Raises:
         Garbled: It is none.
     """
-    request, response, fits = SHAPES[method]
-    told = read_response(response, answered)
+    request, response, items, fits = SHAPES[method]
     try:
         wanted = request.FromString(asked)
     except DecodeError:
         return  # whoever can answer it has understood more of it
-    if not fits(wanted, told):
+    if items(wanted) and not fits(wanted, read_response(response, answered)):
         raise Garbled
 
 
@@ -52,6 +55,8 @@ def _scores(request: RerankRequest, response: RerankResponse) -> bool:
     count = len(request.documents)
     places = {one.index for one in response.results}
     wanted = request.top_n if request.HasField("top_n") else count
+    if not 1 <= wanted <= count:
+        return True  # for the backend to refuse, or not
     numbers = all(math.isfinite(one.score) and 0 <= one.index < count for one in response.results)
     return len(places) == len(response.results) == wanted and numbers
 
@@ -70,10 +75,15 @@ def _classes(request: ClassifyRequest, response: ClassifyResponse) -> bool:
     return len(response.results) == len(request.inputs) and all(fits)
 
 
-SHAPES: Final[Mapping[str, tuple[type[Any], type[Any], Fits]]] = {
-    embed.METHOD: (EmbedRequest, EmbedResponse, _embeddings),
-    rerank.METHOD: (RerankRequest, RerankResponse, _scores),
-    infer.METHOD: (InferRequest, InferResponse, _inferences),
-    classify.METHOD: (ClassifyRequest, ClassifyResponse, _classes),
+SHAPES: Final[Mapping[str, tuple[type[Any], type[Any], Items, Fits]]] = {
+    embed.METHOD: (
+        EmbedRequest,
+        EmbedResponse,
+        lambda asked: asked.inputs or asked.token_inputs,
+        _embeddings,
+    ),
+    rerank.METHOD: (RerankRequest, RerankResponse, attrgetter("documents"), _scores),
+    infer.METHOD: (InferRequest, InferResponse, attrgetter("pairs"), _inferences),
+    classify.METHOD: (ClassifyRequest, ClassifyResponse, attrgetter("inputs"), _classes),
 }
-"""Request, response and what makes one an answer to the other, by method."""
+"""Request, response, the items of a request, and what makes one an answer to the other, by method."""

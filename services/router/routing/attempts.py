@@ -341,6 +341,7 @@ class Watch:
     def garbled(self, error: Garbled, trailing: Metadata) -> Failed:
         """Return what an attempt failed with whose answer is none to what was asked."""
         told = {"method": self._course.ask.method, "backend": self._candidate.pool.name}
+        told["error_id"] = error.error_id
         log.warning(
             "a backend's answer does not fit what it was asked",
             extra={**told, "endpoint": self._endpoint.address},

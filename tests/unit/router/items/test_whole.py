@@ -32,6 +32,7 @@ ASKED = RerankRequest(query="q", documents=["a", "b"])
 BEST = RerankRequest(query="q", documents=["a", "b"], top_n=1)
 PAIRS = InferRequest(pairs=[Pair(premise="a", hypothesis="b")] * 2)
 SORTED = ClassifyRequest(inputs=["a"], labels=["x", "y"])
+REQUESTS: dict[str, Any] = {EMBED: TWO, RERANK: ASKED, INFER: PAIRS, CLASSIFY: SORTED}
 
 
 def ranked(*places: int) -> RerankResponse:
@@ -95,4 +96,10 @@ def test_an_answer_of_another_shape_is_none(method: str, request_: Any, response
 def test_bytes_that_mean_nothing_are_no_answer(method: str) -> None:
     """They do not even parse."""
     with pytest.raises(Garbled):
-        check(method, b"", b"\xff\xff")
+        check(method, REQUESTS[method].SerializeToString(), b"\xff\xff")
+
+
+@pytest.mark.parametrize("asked", [b"", b"\xff\xff"])
+def test_what_only_a_backend_understands_is_for_the_backend_to_answer(asked: bytes) -> None:
+    """A request that is not of this version, or has no items, may be answered by anything."""
+    check(EMBED, asked, b"\xff\xff")
