@@ -13,14 +13,11 @@ from typing import Final
 from inglenook.nli.v1 import (
     ClassifyRequest,
     ClassifyResponse,
-    InferRequest,
     InferResult,
     LabelScore,
-    Pair,
 )
 
 from services.config import Limits
-from services.router.cache.key import Field, KeySpace
 from services.router.items import infer
 from services.router.items.messages import SLICE, TRUNCATIONS, slices
 from services.router.items.question import Facts, Part, Unfit
@@ -34,14 +31,12 @@ DEFAULT_TEMPLATE: Final = "This example is {}."
 MAX_TEMPLATE_CHARACTERS: Final = 1_000
 
 
-class ClassifyQuestion:
+class ClassifyQuestion(infer.PairQuestion):
     """A call of Classify, its items being text beside label, one text after the other.
 
     Satisfies `Question`.
     """
 
-    task = infer.TASK
-    method = infer.METHOD
     exact = False
     """A refusal names pairs, which the caller has never heard of."""
 
@@ -49,11 +44,8 @@ class ClassifyQuestion:
         template = request.hypothesis_template or DEFAULT_TEMPLATE
         self.labels = list(request.labels)
         hypotheses = [template.replace(SLOT, label, 1) for label in self.labels]
-        self.pairs = list(product(request.inputs, hypotheses))
-        self.count = len(self.pairs)
+        super().__init__(list(product(request.inputs, hypotheses)), model, request.truncation)
         self._multi_label = request.multi_label
-        self.fields: tuple[Field, ...] = (TRUNCATIONS[request.truncation],)
-        self._asked = InferRequest(model=model, truncation=request.truncation, raw_scores=True)
 
     @classmethod
     def of(cls, request: ClassifyRequest, model: str, limits: Limits) -> ClassifyQuestion | None:
@@ -65,18 +57,6 @@ class ClassifyQuestion:
         known = request.truncation in TRUNCATIONS
         judged = _is_template(request.hypothesis_template) and _are_labels(list(request.labels))
         return cls(request, model) if fits and known and judged else None
-
-    def keys(self, space: KeySpace, part: slice) -> list[bytes]:
-        """Return what the results of these pairs are found by."""
-        return [space.key(premise, hypothesis) for premise, hypothesis in self.pairs[part]]
-
-    def request(self, positions: Sequence[int]) -> bytes:
-        """Return a request of Infer for the pairs at these positions."""
-        asked = InferRequest()
-        asked.CopyFrom(self._asked)
-        chosen = (self.pairs[position] for position in positions)
-        asked.pairs.extend([Pair(premise=premise, hypothesis=hypothesis) for premise, hypothesis in chosen])
-        return asked.SerializeToString()
 
     def read(self, content: bytes, count: int) -> Part:
         """Return the results of a response of Infer.

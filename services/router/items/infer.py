@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from inglenook.common.v1 import Truncation
 from inglenook.nli.v1 import InferRequest, InferResponse, InferResult, Pair
 
 from services.config import Limits
@@ -19,26 +20,25 @@ METHOD: Final = "/inglenook.nli.v1.NliService/Infer"
 TASK: Final = "infer"
 
 
-class InferQuestion:
-    """A call of Infer. Satisfies `Question`."""
+class PairQuestion:
+    """What calls have in common whose items are pairs, asked for with Infer and their logits.
+
+    Args:
+        pairs: Premises and hypotheses.
+        model: Public name of the model.
+        truncation: What to do with pairs that are too long.
+    """
 
     task = TASK
     method = METHOD
-    exact = True
 
-    def __init__(self, request: InferRequest, model: str) -> None:
-        self.pairs = [(pair.premise, pair.hypothesis) for pair in request.pairs]
-        self.count = len(self.pairs)
-        self._raw_scores = request.raw_scores
-        self.fields: tuple[Field, ...] = (TRUNCATIONS[request.truncation],)
-        self._asked = InferRequest(model=model, truncation=request.truncation, raw_scores=True)
-
-    @classmethod
-    def of(cls, request: InferRequest, model: str, limits: Limits) -> InferQuestion | None:
-        """Take a request for `model` apart; None if only the backend can tell what is wrong with it."""
-        countable = 0 < len(request.pairs) <= limits.max_client_batch_size
-        known = request.truncation in TRUNCATIONS
-        return cls(request, model) if countable and known else None
+    def __init__(
+        self, pairs: Sequence[tuple[str, str]], model: str, truncation: Truncation.ValueType
+    ) -> None:
+        self.pairs = pairs
+        self.count = len(pairs)
+        self.fields: tuple[Field, ...] = (TRUNCATIONS[truncation],)
+        self._asked = InferRequest(model=model, truncation=truncation, raw_scores=True)
 
     def keys(self, space: KeySpace, part: slice) -> list[bytes]:
         """Return what the results of these pairs are found by."""
@@ -51,6 +51,24 @@ class InferQuestion:
         chosen = (self.pairs[position] for position in positions)
         asked.pairs.extend([Pair(premise=premise, hypothesis=hypothesis) for premise, hypothesis in chosen])
         return asked.SerializeToString()
+
+
+class InferQuestion(PairQuestion):
+    """A call of Infer. Satisfies `Question`."""
+
+    exact = True
+
+    def __init__(self, request: InferRequest, model: str) -> None:
+        pairs = [(pair.premise, pair.hypothesis) for pair in request.pairs]
+        super().__init__(pairs, model, request.truncation)
+        self._raw_scores = request.raw_scores
+
+    @classmethod
+    def of(cls, request: InferRequest, model: str, limits: Limits) -> InferQuestion | None:
+        """Take a request for `model` apart; None if only the backend can tell what is wrong with it."""
+        countable = 0 < len(request.pairs) <= limits.max_client_batch_size
+        known = request.truncation in TRUNCATIONS
+        return cls(request, model) if countable and known else None
 
     def read(self, content: bytes, count: int) -> Part:
         """Return the results of a response.
