@@ -28,7 +28,7 @@ from inglenook.common.v1 import TargetState
 from inglenook.embed.v1 import EmbedRequest
 from inglenook.model.v1 import CountTokensRequest, GetModelRequest
 
-from tests.support.chat_cluster import ChatStage, asking, chat_staged
+from tests.support.chat_cluster import SEVERAL_MODELS, ChatStage, asking, chat_staged
 from tests.support.ollama_models import Reply, ServedModel, calls, says
 from tests.support.ollama_server import CHAT, Seen
 from tests.support.polling import LONG_ENOUGH_SECONDS, until
@@ -40,24 +40,6 @@ WEATHER: Final = Tool(
     name="weather", description="Tells the weather.", parameters_schema='{"type": "object"}'
 )
 
-MODELS: Final = """
-[models.assistant]
-capability = "chat"
-targets = ["ollama/talker:1b"]
-
-[models.absent]
-capability = "chat"
-targets = ["ollama/nothing:1b"]
-
-[models.bought]
-capability = "chat"
-targets = ["claude/haiku"]
-
-[models.vectors]
-capability = "embed"
-targets = ["ollama/embedder"]
-dimensions = 4
-"""
 CLAUDE: Final = """
 [providers.claude]
 type = "anthropic"
@@ -91,7 +73,7 @@ SERVED: Final = (
 @pytest.fixture(scope="module")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ChatStage]:
     """Run a cluster for the tests that leave it as it is."""
-    async with chat_staged(tmp_path_factory.mktemp("chat"), MODELS, *SERVED, more=CLAUDE) as stage:
+    async with chat_staged(tmp_path_factory.mktemp("chat"), SEVERAL_MODELS, *SERVED, more=CLAUDE) as stage:
         yield stage
 
 

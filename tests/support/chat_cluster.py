@@ -16,6 +16,26 @@ from tests.support.ollama_models import ServedModel
 from tests.support.ollama_server import OllamaServer
 from tests.support.stage import Stage, staged_from
 
+SEVERAL_MODELS: Final = """
+[models.assistant]
+capability = "chat"
+targets = ["ollama/talker:1b"]
+
+[models.absent]
+capability = "chat"
+targets = ["ollama/nothing:1b"]
+
+[models.bought]
+capability = "chat"
+targets = ["claude/haiku"]
+
+[models.vectors]
+capability = "embed"
+targets = ["ollama/embedder"]
+dimensions = 4
+"""
+"""One that answers, one that its Ollama lacks, one that costs money, and one for embeddings."""
+
 NETWORK: Final = """
 [providers.ollama]
 type = "ollama"

@@ -11,28 +11,10 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.support.chat_cluster import ChatStage, chat_staged
+from tests.support.chat_cluster import SEVERAL_MODELS, ChatStage, chat_staged
 from tests.support.http_side import QUESTION, HttpSide, asking
 from tests.support.ollama_models import Reply, ServedModel, calls, says
 
-MODELS: Final = """
-[models.assistant]
-capability = "chat"
-targets = ["ollama/talker:1b"]
-
-[models.absent]
-capability = "chat"
-targets = ["ollama/nothing:1b"]
-
-[models.bought]
-capability = "chat"
-targets = ["claude/haiku"]
-
-[models.vectors]
-capability = "embed"
-targets = ["ollama/embedder"]
-dimensions = 4
-"""
 PAID: Final = '[providers.claude]\ntype = "anthropic"\napi_key = "env:NOT_SET"\n'
 WEATHER: Final[Any] = {
     "type": "function",
@@ -73,7 +55,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
     talker = ServedModel("talker:1b", answer, ("completion", "tools", "thinking", "vision"))
     embedder = ServedModel("embedder", capabilities=("embedding",))
     folder = tmp_path_factory.mktemp("http")
-    async with chat_staged(folder, MODELS, talker, embedder, more=PAID, http=True) as stage:
+    async with chat_staged(folder, SEVERAL_MODELS, talker, embedder, more=PAID, http=True) as stage:
         address = stage.cluster.file.configuration.services.router.http_listen
         assert address is not None
         async with asking(address) as http:
